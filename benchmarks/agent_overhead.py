@@ -9,120 +9,78 @@ network is in its time; it takes about 11 seconds a trial. Counts system calls b
 
 from __future__ import annotations
 
-import os
-import re
-import resource
+import copy
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from beside import Costs, agent, file_calls, make_sweep, modules, take
 from fake_wandb import serving
+from reconcile import HERE, Bench
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from fake_wandb import FakeWandb
 
-ROOT = Path(__file__).parents[1]
-SCRIPT = "print('trained')\n"
-SWEEP = "program: train.py\nmethod: grid\nparameters: {x: {min: 1, max: 1000}}\n"
-BARE = [sys.executable, "train.py", "--x=1"]
-AGENT = [sys.executable, "-m", "slurmsweep", "agent", "--count", "1"]
-WANDB_AGENT = [sys.executable, "-m", "wandb", "agent", "--count", "1", "--forward-signals", "ent/proj/wbyz9876"]
+WANDB_AGENT = ["-m", "wandb", "agent", "--count", "1", "--forward-signals", "ent/proj/wbyz9876"]
 
 
-def cost_of(command: list[str], folder: Path, environ: Mapping[str, str] | None = None) -> tuple[float, float]:
-    """Return the seconds that a command takes, and the CPU seconds (user and system) of all of its processes."""
-    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, cwd=folder, env={**os.environ, **(environ or {})}, check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.perf_counter() - start, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
-
-
-def compare(folder: Path, sweep: str, repeats: int, wandb_repeats: int, other: str | None) -> None:
+def compare(ours: Bench, sweep: str, repeats: int, wandb_repeats: int, other: Bench | None) -> None:
     """Print what each of the agents adds to the bare script, all measured in turn, so that all meet the same load."""
-    bare, agent, beside, wandb = [], [], [], []
+    bare, costs, beside, wandb = Costs(), Costs(), Costs(), Costs()
+    folder = ours.folder / "sweep"
     with serving([{"x": 1}] * wandb_repeats) as fake:
         for turn in range(repeats):
-            bare.append(cost_of(BARE, folder))
-            agent.append(cost_of([*AGENT, sweep], folder))
+            take(ours, bare, [ours.python, "train.py", "--x=1"], folder)
+            take(ours, costs, agent(ours, sweep), folder)
             if other:
-                beside.append(cost_of([*AGENT, sweep], folder, {"PYTHONPATH": other}))
+                take(other, beside, agent(other, sweep), folder)
             if turn < wandb_repeats:
-                wandb.append(cost_of(WANDB_AGENT, folder, environ_of(fake, folder)))
+                take(for_wandb(ours, fake), wandb, [ours.python, *WANDB_AGENT], folder)
     assert len(fake.runs) == wandb_repeats, "wandb agent did not run a trial each time"
-    script, script_cpu = medians(bare)
-    wall, cpu = medians(agent)
+    script, script_cpu = bare.medians()
+    wall, cpu = costs.medians()
     added = wall - script
     print(f"agent around a trivial script / the bare script: {added / script + 1:.1f} times (median of {repeats} each)")
     print(f"CPU time: bare script {1000 * script_cpu:.0f} ms, agent around it {1000 * cpu:.0f} ms")
-    if beside:
-        other_wall, other_cpu = medians(beside)
-        print(f"this agent / the one in {other}: wall time {wall / other_wall:.2f}, CPU time {cpu / other_cpu:.2f}")
-    if wandb:
-        more = medians(wandb)[0] - script
+    if other:
+        other_wall, other_cpu = beside.medians()
+        print(f"this agent / the other one: wall time {wall / other_wall:.2f}, CPU time {cpu / other_cpu:.2f}")
+    if wandb_repeats:
+        more = wandb.medians()[0] - script
         print(f"wandb agent around it / the bare script: {more / script + 1:.1f} times (median of {wandb_repeats})")
         print(f"wall time added by wandb agent / wall time added by slurmsweep's: {more / added:.0f} times")
 
 
-def medians(costs: list[tuple[float, float]]) -> tuple[float, float]:
-    return statistics.median(wall for wall, _ in costs), statistics.median(cpu for _, cpu in costs)
-
-
-def environ_of(fake: FakeWandb, folder: Path) -> dict[str, str]:
-    kept = {f"WANDB_{word}_DIR": str(folder / word.lower()) for word in ("CACHE", "CONFIG", "DATA")}
-    return {**fake.environ(), **kept}
-
-
-def make_sweep(folder: Path) -> str:
-    (folder / "train.py").write_text(SCRIPT)
-    (folder / "sweep.yaml").write_text(SWEEP)
-    command = [sys.executable, "-m", "slurmsweep", "create", "sweep.yaml"]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
-
-
-def file_calls(command: list[str], folder: Path, sweep: str) -> Counter[str]:
-    """System calls of the agent itself that name a file of the sweep, or its journal's descriptor."""
-    trace = folder / "trace"
-    strace = ["strace", "-y", "-o", str(trace), "-e", "trace=file,desc,fsync", *command]
-    subprocess.run(strace, cwd=folder, check=True, capture_output=True)
-    calls: Counter[str] = Counter()
-    for line in trace.read_text(errors="replace").splitlines():
-        if f"sweep-{sweep}" in line and (name := re.match(r"(\w+)\(", line)):
-            calls[name[1]] += 1
-    return calls
+def for_wandb(bench: Bench, fake: FakeWandb) -> Bench:
+    """Return the same with the variables of W&B's agent: the fake of its server, and folders of its own."""
+    found = copy.copy(bench)
+    kept = {f"WANDB_{word}_DIR": str(bench.folder / word.lower()) for word in ("CACHE", "CONFIG", "DATA")}
+    found.environ = {**bench.environ, **fake.environ(), **kept}
+    return found
 
 
 def main() -> None:
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     wandb_repeats = min(repeats, int(sys.argv[2]) if len(sys.argv) > 2 else 3)
-    other = os.path.abspath(sys.argv[3]) if len(sys.argv) > 3 else None
-    os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
-    for checkout in filter(None, [ROOT, other]):  # else an agent may compile its modules each time
-        subprocess.run([sys.executable, "-m", "compileall", "-q", os.path.join(checkout, "slurmsweep")], check=True)
+    checkouts = [HERE, *(Path(word).absolute() for word in sys.argv[3:4])]
+    for checkout in checkouts:  # else an agent may compile its modules each time
+        subprocess.run([sys.executable, "-m", "compileall", "-q", str(checkout / "slurmsweep")], check=True)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        sweep = make_sweep(folder)
-        compare(folder, sweep, repeats, wandb_repeats, other)
-        modules = subprocess.run(
-            [sys.executable, "-X", "importtime", "-m", "slurmsweep", "agent", sweep],
-            cwd=folder,
-            check=True,
-            capture_output=True,
-        ).stderr.count(b"import time:")
+        ours, *others = (Bench(checkout, Path(name)) for checkout in checkouts)
+        folder = ours.folder / "sweep"
+        sweep = make_sweep(ours, folder, 1000)
+        compare(ours, sweep, repeats, wandb_repeats, others[0] if others else None)
         empty = subprocess.run([sys.executable, "-X", "importtime", "-c", ""], check=True, capture_output=True)
-        print(f"modules imported by the agent: {modules}, by python alone: {empty.stderr.count(b'import time:')}")
+        alone = empty.stderr.count(b"import time:")
+        print(f"modules imported by the agent: {modules(ours, folder, sweep)}, by python alone: {alone}")
         if shutil.which("strace"):
-            calls = file_calls([*AGENT, sweep], folder, sweep)
+            calls = file_calls(ours, folder, sweep)
             kinds = ", ".join(f"{count} {kind}" for kind, count in calls.most_common())
-            print(f"system calls of the agent on files of the sweep, claim to outcome: {sum(calls.values())} ({kinds})")
+            print(f"system calls of the agent on files of the sweep, claim to outcome: {calls.total()} ({kinds})")
 
 
 if __name__ == "__main__":

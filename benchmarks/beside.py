@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -28,7 +27,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 from reconcile import HERE, Bench
-from rpcs import HOUSEKEEPING, SWEEP, rpcs
+from rpcs import HOUSEKEEPING, SWEEP, cpu_of_children, rpcs
 
 
 @dataclass
@@ -38,14 +37,22 @@ class Costs:
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
+    def medians(self) -> tuple[float, float]:
+        """Return the medians of wall time and CPU."""
+        return statistics.median(self.wall), statistics.median(self.cpu)
+
+
+def agent(bench: Bench, sweep: str) -> list[str]:
+    """Return the command that runs one trial."""
+    return [bench.python, "-m", "slurmsweep", "agent", "--count", "1", sweep]
+
 
 def take(bench: Bench, costs: Costs, argv: list[str], cwd: Path) -> None:
     """Run a program, and note its wall time and the CPU time of it and its children."""
-    start, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    start, used = time.perf_counter(), cpu_of_children()
     bench.call(*argv, cwd=cwd)
-    now = resource.getrusage(resource.RUSAGE_CHILDREN)
+    costs.cpu.append(cpu_of_children() - used)
     costs.wall.append(time.perf_counter() - start)
-    costs.cpu.append(now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime)
 
 
 def make_sweep(bench: Bench, folder: Path, trials: int) -> str:
@@ -60,14 +67,14 @@ def file_calls(bench: Bench, folder: Path, sweep: str) -> Counter[str]:
     """System calls of an agent that name a file of the sweep, or a descriptor of one."""
     trace = folder / "trace"
     strace = ["strace", "-y", "-o", str(trace), "-e", "trace=file,desc,fsync"]
-    bench.call(*strace, bench.python, "-m", "slurmsweep", "agent", "--count", "1", sweep, cwd=folder)
+    bench.call(*strace, *agent(bench, sweep), cwd=folder)
     lines = trace.read_text(errors="replace").splitlines()
     return Counter(line.partition("(")[0] for line in lines if f"sweep-{sweep}" in line)
 
 
 def modules(bench: Bench, folder: Path, sweep: str) -> int:
     """Modules that an agent imports, those of Python's start included."""
-    argv = [bench.python, "-X", "importtime", "-m", "slurmsweep", "agent", "--count", "1", sweep]
+    argv = [bench.python, "-X", "importtime", *agent(bench, sweep)[1:]]
     done = subprocess.run(argv, cwd=folder, env=bench.environ, check=True, capture_output=True)
     return done.stderr.count(b"import time:")
 
@@ -82,10 +89,9 @@ def agents(benches: dict[str, Bench], repeats: int) -> None:
         first = next(iter(benches.values()))
         take(first, bare, [first.python, "train.py"], folders["this"])
         for name in list(benches)[:: -1 if turn % 2 else 1]:
-            argv = [benches[name].python, "-m", "slurmsweep", "agent", "--count", "1", sweeps[name]]
-            take(benches[name], costs[name], argv, folders[name])
+            take(benches[name], costs[name], agent(benches[name], sweeps[name]), folders[name])
     show(f"an agent around a trivial script, median of {repeats}", costs)
-    less = {name: statistics.median(each.cpu) - statistics.median(bare.cpu) for name, each in costs.items()}
+    less = {name: each.medians()[1] - bare.medians()[1] for name, each in costs.items()}
     print(f"  CPU without the script's own: ratio {less['this'] / less['other']:.2f}")
     counted = {name: modules(bench, folders[name], sweeps[name]) for name, bench in benches.items()}
     print(f"  modules imported: {counted['this']}, the other {counted['other']}")
@@ -113,10 +119,8 @@ def sweeps_in_slurm(benches: dict[str, Bench], trials: int) -> None:
 def show(title: str, costs: dict[str, Costs]) -> None:
     """Medians, and the ratios of this checkout to the other."""
     print(f"\n{title}")
-    for what in ("wall", "cpu"):
-        found = {name: statistics.median(getattr(each, what)) for name, each in costs.items()}
-        ratio = found["this"] / found["other"]
-        print(f"  {what:5} {found['this']:8.3f} s, the other {found['other']:8.3f} s, ratio {ratio:.2f}")
+    for what, ours, theirs in zip(("wall", "cpu"), costs["this"].medians(), costs["other"].medians(), strict=True):
+        print(f"  {what:5} {ours:8.3f} s, the other {theirs:8.3f} s, ratio {ours / theirs:.2f}")
 
 
 def show_counts(title: str, counts: dict[str, Counter[str]]) -> None:

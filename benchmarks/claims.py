@@ -19,6 +19,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from made_sweeps import new_sweep
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -42,14 +44,8 @@ def slurmsweep_trial(folder: str, _points: int) -> int | None:
 
 
 def make_slurmsweep(folder: Path, points: int) -> str:
-    from slurmsweep.state.manifest import Manifest
-    from slurmsweep.state.store import SweepStore
-    from slurmsweep.sweepfile.config import check
-
-    parameters = {"x": {"min": 0, "max": points - 1}}
-    config = check({"method": "grid", "program": "t.py", "parameters": parameters}, "x").config
-    what = Manifest("abcd1234", config, points, str(folder), "x", 0.0, "0")
-    return SweepStore.create(str(folder), what).layout.folder
+    document = {"method": "grid", "program": "t.py", "parameters": {"x": {"min": 0, "max": points - 1}}}
+    return new_sweep(folder, document, points).layout.folder
 
 
 def sqlite_trial(file: str, _points: int) -> int | None:

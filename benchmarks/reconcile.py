@@ -20,9 +20,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
+
+from made_sweeps import owner_in_array, records_of
 
 HERE = Path(__file__).parents[1]
 OPEN_TRIALS = 200
@@ -151,33 +152,16 @@ def make(bench: Bench, trials: int) -> Path:
     )
     bench.call(bench.python, "-m", "slurmsweep", "create", "sweep.yaml", cwd=root)
     [journal] = (root / "wandb").glob("*/journal.log")
-    sequence = 0
-    with journal.open("ab") as file:
+    out = {"state": "finished", "exit_code": 0, "by": "agent"}
+    out |= {"seconds": 61.5, "cpu_seconds": 60.25, "max_rss_mb": 101.5, "ended": 1764000002.5}
+    with records_of(journal) as records:
         for number in range(trials):
-            head = {"n": number + 1, "c": {"finished": number, "running": 1}}
-            job, task = str(100 + number // 1000), number % 1000
-            node = f"n{task % 40}"
-            owner = {"host": node, "pid": 1000 + task, "start": 5, "boot": "boot", "node": node}
-            owner |= {"cluster": "c", "job": job, "task": task}
-            out = {"state": "finished", "exit_code": 0, "metric": number / trials, "by": "agent"}
-            out |= {"seconds": 61.5, "cpu_seconds": 60.25, "max_rss_mb": 101.5, "ended": 1764000002.5}
-            token = f"{number:016x}"
-            records = [
-                {"op": "claim", "t": number, "a": 1, "k": token, "o": owner, "at": 1764000000.5, "h": head},
-                {"op": "end", "t": number, "a": 1, "k": token, "out": out,
-                 "h": {"n": number + 1, "c": {"finished": number + 1}}},
-            ]  # fmt: skip
-            if task == 0:
-                name, size = f"slurmsweep-bench-{job}", min(1000, trials - number)
-                submitted = {"op": "submit", "name": name, "tasks": size, "job": job, "cluster": "c"}
-                head = {"n": number, "c": {"finished": number}} if number else {"n": 0}
-                records.insert(0, {**submitted, "h": head})
-            for record in records:
-                sequence += 1
-                text = json.dumps(
-                    {**record, "h": {**record["h"], "s": sequence}}, sort_keys=True, separators=(",", ":")
-                )
-                file.write(b"%08x %s\n" % (zlib.crc32(text.encode()), text.encode()))
+            agent = owner_in_array(number)
+            if agent.task == 0:
+                tasks = min(1000, trials - number)
+                records.write("submit", name=f"slurmsweep-bench-{agent.job}", tasks=tasks, job=agent.job, cluster="c")
+            records.claim(number, agent, 1764000000.5)
+            records.end(number, {**out, "metric": number / trials})
     return root
 
 

@@ -23,11 +23,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent))  # a test loads this file by its path
+from made_sweeps import owner_in_array, records_of
+
 from slurmsweep import search
-from slurmsweep.state.journal import encode
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.outcome import STOPPED_EARLY
-from slurmsweep.state.owner import Owner
 from slurmsweep.state.store import SweepStore
 from slurmsweep.sweepfile.config import check
 
@@ -58,9 +59,8 @@ def make(root: str, trials: int, rows: int = ROWS, sweep_id: str = "abcd1234", *
     begun = 1.75e9
     store = SweepStore.create(root, Manifest(sweep_id, config, trials, root, "sweep.yaml", begun, "0"))
     chance = random.Random(sweep_id)
-    ended: dict[str, int] = {}
     free = [begun + 5 * slot for slot in range(16)]
-    with open(store.journal.path, "ab") as file:
+    with records_of(store.journal.path) as records:
         for number in range(trials):
             params = search.parameters(config, number, sweep_id)
             slot = min(range(len(free)), key=free.__getitem__)
@@ -77,14 +77,9 @@ def make(root: str, trials: int, rows: int = ROWS, sweep_id: str = "abcd1234", *
                 )
                 Path(folder, "output.log").write_text(text)
             node = f"n{slot // 4:03}"
-            owner = Owner(node, 1000 + number, 5, "boot", "", node, "c", str(100 + number // 1000), number % 1000)
-            head = {"s": 2 * number + 1, "n": number + 1, "c": {**ended, "running": 1}}
-            claim = {"op": "claim", "t": number, "a": 1, "k": f"{number:016x}", "o": owner.to_json(), "at": started}
-            ended[outcome["state"]] = ended.get(outcome["state"], 0) + 1
+            records.claim(number, owner_in_array(number)._replace(host=node, node=node), started)
             out = {"ended": started + outcome["seconds"], "max_rss_mb": round(900 + 300 * chance.random()), **outcome}
-            after = {"s": 2 * number + 2, "n": number + 1, "c": dict(ended)}
-            end = {"op": "end", "t": number, "a": 1, "k": claim["k"], "out": {**out, "by": "agent"}, "h": after}
-            file.write(encode({**claim, "h": head}) + encode(end))
+            records.end(number, {**out, "by": "agent"})
     return store
 
 
@@ -111,9 +106,6 @@ def _trial(params: dict[str, Any], chance: random.Random, rows: int) -> tuple[di
         return {"state": "killed", "cause": STOPPED_EARLY, "metric": last, "steps": seen, **used}, history
     return {"state": "finished", "exit_code": 0, "metric": last, "steps": seen, **used}, history
 
-
-#: How the logs of trials that failed begin.
-FAILED = "epoch 3\nHF_TOKEN=hf_abcdef123456\nTraceback (most recent call last):\n"
 
 PLOTLY = """
 import json, sys

@@ -62,9 +62,9 @@ def rpcs() -> Counter[str]:
 def cost(work: Callable[[Path], list[str]], trials: int) -> Cost:
     """Run it in a folder of its own; where it gives job ids, wait for those."""
     with tempfile.TemporaryDirectory(dir=os.getcwd()) as name:
-        before, start, used = rpcs(), time.monotonic(), cpu()
+        before, start, used = rpcs(), time.monotonic(), cpu_of_children()
         jobs = work(Path(name))
-        login = cpu() - used
+        login = cpu_of_children() - used
         while jobs and completed(jobs) < trials:
             time.sleep(0.5)  # sacct takes CPU from the jobs, where all runs on one machine
         wall = time.monotonic() - start
@@ -73,7 +73,7 @@ def cost(work: Callable[[Path], list[str]], trials: int) -> Cost:
     return Cost(Counter({k: n for k, n in spent.items() if not k.startswith(HOUSEKEEPING)}), wall, login)
 
 
-def cpu() -> float:
+def cpu_of_children() -> float:
     """CPU seconds of all ended children, and theirs."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime

@@ -17,12 +17,12 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from slurmsweep.state.journal import encode
-from slurmsweep.state.manifest import Manifest
-from slurmsweep.state.owner import Owner
-from slurmsweep.state.store import SweepStore
-from slurmsweep.sweepfile.config import check
+from made_sweeps import new_sweep, owner_in_array, records_of
+
+if TYPE_CHECKING:
+    from slurmsweep.state.store import SweepStore
 
 #: Every so many of the trials that are done failed: a thousand of half a million.
 FAILED_EVERY = 500
@@ -47,9 +47,10 @@ print(len(give_back(Session.open_to_run(sys.argv[1]), lambda trial: True, why="b
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one process: wall seconds, peak memory in MiB, bytes read by system calls, what it printed."""
+    """Of one process: wall and CPU seconds, peak memory in MiB, bytes read by system calls, what it printed."""
 
     seconds: float
+    cpu: float
     mib: float
     read: int
     said: str
@@ -57,30 +58,21 @@ class Cost:
 
 def make(root: Path, trials: int) -> SweepStore:
     parameters = {"x": {"min": 0, "max": trials - 1}}
-    config = check(
-        {"method": "grid", "program": "t.py", "parameters": parameters, "metric": {"name": "loss"}}, "x"
-    ).config
-    return SweepStore.create(str(root), Manifest("abcd1234", config, trials, str(root), "x", time.time(), "0"))
+    document = {"method": "grid", "program": "t.py", "parameters": parameters, "metric": {"name": "loss"}}
+    return new_sweep(root, document, trials)
 
 
 def do_half(store: SweepStore, trials: int) -> None:
-    """Return records of the first half of the trials, claimed and ended by many jobs on a few nodes."""
-    ended: dict[str, int] = {"finished": 0, "failed": 0}
-    with open(store.journal.path, "ab") as file:
+    """Write records of the first half of the trials, claimed and ended by many jobs on a few nodes."""
+    with records_of(store.journal.path) as records:
         for number in range(trials // 2):
-            state = "failed" if number % FAILED_EVERY == FAILED_EVERY // 2 else "finished"
-            owner = Owner(f"node{number % 40}", 1000 + number % 30000, 5, "boot", "", f"n{number % 40}", "c",
-                          str(100 + number // 1000), number % 1000)  # fmt: skip
-            token = f"{number:016x}"
-            head = {"s": 2 * number + 1, "n": number + 1, "c": {**{k: n for k, n in ended.items() if n}, "running": 1}}
-            claim = {"op": "claim", "t": number, "a": 1, "k": token, "o": owner.to_json(), "at": 1.5, "h": head}
-            ended[state] += 1
-            if state == "failed":
+            fails = number % FAILED_EVERY == FAILED_EVERY // 2
+            if fails:
                 os.makedirs(store.layout.attempt((number, 1)))
-            out = {"state": state, "exit_code": int(state == "failed"), "metric": number / trials, "seconds": 61.5,
-                   "ended": 2.5, "by": "agent", **({"cause": "exit 1"} if state == "failed" else {})}  # fmt: skip
-            head = {"s": 2 * number + 2, "n": number + 1, "c": {k: n for k, n in ended.items() if n}}
-            file.write(encode(claim) + encode({"op": "end", "t": number, "a": 1, "k": token, "out": out, "h": head}))
+            records.claim(number, owner_in_array(number), 1.5)
+            out = {"state": "failed", "exit_code": 1, "cause": "exit 1"} if fails else {"state": "finished"}
+            out |= {"metric": number / trials, "seconds": 61.5, "ended": 2.5, "by": "agent"}
+            records.end(number, {"exit_code": 0, **out})
     os.sync()  # or the first claim's fsync would do it
 
 
@@ -95,14 +87,15 @@ def cost_of(argv: list[str], cwd: Path) -> Cost:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{argv} ended with {process.returncode}")
-    return Cost(time.perf_counter() - start, usage.ru_maxrss / 1024, read, said)
+    seconds = time.perf_counter() - start
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, read, said)
 
 
 def costs(root: Path, trials: int) -> dict[str, Cost]:
     root.mkdir()
     start = time.perf_counter()
     store = make(root, trials)
-    created = Cost(time.perf_counter() - start, 0.0, 0, "")
+    created = Cost(time.perf_counter() - start, 0.0, 0.0, 0, "")
     do_half(store, trials)
     folder = store.layout.folder
     ours = [sys.executable, "-m", "slurmsweep"]

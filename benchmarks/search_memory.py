@@ -25,14 +25,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.state.journal import encode
-from slurmsweep.state.manifest import Manifest
-from slurmsweep.state.owner import Owner
-from slurmsweep.state.store import SweepStore
-from slurmsweep.sweepfile.config import check
+from made_sweeps import new_sweep, owner, records_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from made_sweeps import Records
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -52,6 +50,11 @@ CONFIG = {
 
 STEPS = (1, 3, 9)
 CONFIG_OF_RUNGS = {**CONFIG, "method": "random", "slurmsweep": {"rungs": {"steps": list(STEPS)}}}
+
+#: How trials end, and what they used.
+FINISHED = {"state": "finished", "exit_code": 0}
+FAILED = {"state": "failed", "exit_code": 1, "cause": "exit 1"}
+USED = {"seconds": 61.5, "cpu_seconds": 60.0, "max_rss_mb": 300.0}
 
 #: What the measured process runs: an agent's proposals, and what they cost it.
 AGENT = """
@@ -91,13 +94,10 @@ print(json.dumps({"kib": size, "cpu": again - begun, "choosing": again - read, "
 def fill(root: Path, trials: int) -> str:
     """Make a sweep of which so many trials have ended, every twentieth of them without success; return its folder."""
     root.mkdir()
-    config = check(CONFIG, "x").config
-    store = SweepStore.create(str(root), Manifest("abcd1234", config, None, str(root), "x", time.time(), "0"))
-    rng, now, counts = random.Random(1), time.time() - 86400, {"finished": 0, "failed": 0}
-    with open(store.journal.path, "ab") as file:
+    store = new_sweep(root, CONFIG, None)
+    rng, now = random.Random(1), time.time() - 86400
+    with records_of(store.journal.path) as records:
         for number in range(trials):
-            owner = Owner(f"node{number % 40}", 1000 + number % 97, 5, "boot", "", f"n{number % 40}", None, str(number))
-            token, at = f"{number:016x}", now + number / 2
             point = {
                 "lr": 10 ** rng.uniform(-5, 0),
                 "dropout": rng.uniform(0, 0.9),
@@ -106,67 +106,43 @@ def fill(root: Path, trials: int) -> str:
                 "units": rng.choice([16, 32, 64, 128, 256]),
                 "optimizer": rng.choice(["sgd", "adam", "lion"]),
             }
-            claim = {"op": "claim", "t": number, "a": 1, "k": token, "o": owner.to_json(), "at": at, "p": point}
-            head = {"s": 2 * number + 1, "n": number + 1, "c": {**counts, "running": 1}}
-            file.write(encode({**claim, "b": [2 * number, number, 0], "h": head}))
-            state = "failed" if number % 20 == 7 else "finished"
-            counts[state] += 1
+            at = now + number / 2
+            records.claim(number, owner(number, job=str(number)), at, p=point, b=[2 * number, number, 0])
             metric = abs(point["dropout"] - 0.3) + abs(point["momentum"] - 0.9) + rng.random() / 10
-            out = {"state": state, "exit_code": int(state == "failed"), "metric": metric, "lowest": metric}
-            out |= {
-                "highest": metric + 1,
-                "seconds": 61.5,
-                "cpu_seconds": 60.0,
-                "max_rss_mb": 300.0,
-                "ended": at + 61.5,
-            }
-            out |= {"cause": "exit 1"} if state == "failed" else {}
-            head = {"s": 2 * number + 2, "n": number + 1, "c": counts}
-            file.write(encode({"op": "end", "t": number, "a": 1, "k": token, "out": out, "h": head}))
+            out = FAILED if number % 20 == 7 else FINISHED
+            values = {"metric": metric, "lowest": metric, "highest": metric + 1}
+            records.end(number, {**out, **values, **USED, "ended": at + 61.5})
     return store.layout.folder
 
 
 def fill_rungs(root: Path, trials: int) -> str:
     """Make a sweep of which so many trials have ended at one of three rungs, or failed there; return its folder."""
     root.mkdir()
-    config = check(CONFIG_OF_RUNGS, "x").config
-    store = SweepStore.create(str(root), Manifest("abcd1234", config, None, str(root), "x", time.time(), "0"))
-    rng, now, sequence = random.Random(1), time.time() - 86400, 0
+    store = new_sweep(root, CONFIG_OF_RUNGS, None)
+    rng, now = random.Random(1), time.time() - 86400
     going_on: dict[int, list[tuple[float, int]]] = {1: [], 2: []}
-    with open(store.journal.path, "ab") as file:
 
-        def write(record: dict[str, Any], newest: int) -> None:
-            nonlocal sequence
-            sequence += 1
-            file.write(encode({**record, "h": {"s": sequence, "n": newest + 1, "c": {}}}))
+    def run(records: Records, number: int, attempt: int, at: float) -> None:
+        """One attempt, and all that follows from its end."""
+        records.claim(number, owner(number, job=f"{number}-{attempt}"), at, attempt=attempt)
+        step, fails = STEPS[attempt - 1], rng.random() < 1 / 20
+        value, out = rng.random() / step, dict(FAILED)
+        if not fails:
+            records.write("band", t=number, a=attempt, b=[[step, value]])
+            out = FINISHED | {"metric": value} | ({"cause": f"rung {step}"} if step != STEPS[-1] else {})
+        records.end(number, {**out, **USED, "ended": at + 61.5}, attempt=attempt)
+        if not fails and attempt < len(STEPS):
+            rest = going_on[attempt]
+            rest.append((value, number))
+            if len(rest) == len(STEPS):
+                best = min(rest)[1]
+                rest.clear()
+                records.write("retry", t=[[best, attempt + 1]], why="rung")
+                run(records, best, attempt + 1, at + 0.5)
 
-        def run(number: int, attempt: int, newest: int) -> None:
-            """One attempt, and all that follows from its end."""
-            job, at = f"{number}-{attempt}", now + sequence / 4
-            owner = Owner(f"node{number % 40}", 1000 + number % 97, 5, "boot", "", f"n{number % 40}", None, job)
-            token = f"{number * 8 + attempt:016x}"
-            claim = {"op": "claim", "t": number, "a": attempt, "k": token, "o": owner.to_json(), "at": at}
-            write(claim, newest)
-            step, fails = STEPS[attempt - 1], rng.random() < 1 / 20
-            value = rng.random() / step
-            if not fails:
-                write({"op": "band", "t": number, "a": attempt, "b": [[step, value]]}, newest)
-            out = {"state": "failed", "exit_code": 1, "cause": "exit 1"} if fails else {"state": "finished"}
-            out |= {} if fails else {"exit_code": 0, "metric": value}
-            out |= {"cause": f"rung {step}"} if not fails and step != STEPS[-1] else {}
-            out |= {"seconds": 61.5, "cpu_seconds": 60.0, "max_rss_mb": 300.0, "ended": at + 61.5}
-            write({"op": "end", "t": number, "a": attempt, "k": token, "out": out}, newest)
-            if not fails and attempt < len(STEPS):
-                rest = going_on[attempt]
-                rest.append((value, number))
-                if len(rest) == len(STEPS):
-                    best = min(rest)[1]
-                    rest.clear()
-                    write({"op": "retry", "t": [[best, attempt + 1]], "why": "rung"}, newest)
-                    run(best, attempt + 1, newest)
-
+    with records_of(store.journal.path) as records:
         for number in range(trials):
-            run(number, 1, number)
+            run(records, number, 1, now + number)
     return store.layout.folder
 
 
