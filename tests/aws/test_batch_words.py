@@ -5,22 +5,23 @@ from __future__ import annotations
 import pytest
 from aws.standin.model import service_model
 
-from slurmsweep.backends.aws import words
+from slurmsweep.backends.aws import batch_words, words
 from slurmsweep.errors import SchedulerError
 from slurmsweep.state.lifecycle import TrialState
 
 
 def test_the_table_has_exactly_the_states_of_the_model():
     known = service_model("batch").shape_for("JobStatus").enum
-    assert {*words.BATCH_LIVE, *words.BATCH_OVER} == set(known)
-    assert words.BATCH_LIVE == ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
-    assert words.BATCH_WAITING == ("SUBMITTED", "PENDING", "RUNNABLE")
+    assert {*batch_words.LIVE, *batch_words.OVER} == set(known)
+    assert batch_words.LIVE == ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING")
+    waiting = {word for word in batch_words.LIVE if batch_words.batch_job(word).waits}
+    assert waiting == {"SUBMITTED", "PENDING", "RUNNABLE"}
 
 
 @pytest.mark.parametrize("word", ["", "PAUSED", "failed"])
 def test_a_state_that_is_not_in_the_table_raises(word):
     with pytest.raises(SchedulerError) as caught:
-        words.batch_job(word)
+        batch_words.batch_job(word)
     assert str(caught.value) == (
         f"AWS Batch calls a job {word!r}, which this slurmsweep does not know: nothing was concluded from it"
     )
@@ -53,12 +54,12 @@ LOST = "Host EC2 (instance i-0123456789abcdef0) terminated."
     ],
 )
 def test_an_end_has_a_state_and_a_cause(said, state, cause):
-    found = words.batch_job(*said)
+    found = batch_words.batch_job(*said)
     assert (found.alive, found.waits, found.state, found.cause) == (False, False, TrialState(state), cause)
 
 
 def test_a_job_that_was_ended_by_order_is_cancelled_whatever_the_reason_that_was_given():
-    found = words.batch_job("FAILED", "wrong data", "", 143, by_order=True)
+    found = batch_words.batch_job("FAILED", "wrong data", "", 143, by_order=True)
     assert (found.state, found.cause) == (TrialState.KILLED, "cancelled")
 
 
@@ -75,13 +76,13 @@ def test_a_job_that_was_ended_by_order_is_cancelled_whatever_the_reason_that_was
     ],
 )
 def test_a_reason_to_wait_is_known_by_how_it_begins(reason, is_stuck):
-    wait = words.batch_wait(reason)
+    wait = batch_words.wait_for(reason)
     assert wait
     assert (wait.is_stuck, bool(wait.why)) == (is_stuck, True)
 
 
 def test_an_unknown_reason_to_wait_means_nothing():
-    assert words.batch_wait("QUOTA:SOMETHING") is None
+    assert batch_words.wait_for("QUOTA:SOMETHING") is None
 
 
 def test_the_instance_is_read_from_the_reason():

@@ -578,7 +578,7 @@ def test_a_wanted_task_is_described_by_its_id_and_one_that_is_missing_is_absent(
 
 
 def test_tasks_that_no_answer_shows_yet_count_as_waiting_for_the_process_that_started_them(ecs, cloud, monkeypatch):
-    monkeypatch.setattr(EcsBackend, "_started", {})
+    monkeypatch.setattr(EcsBackend, "_submitted", {})
     cloud.machines.slots = 0
     cloud.logs.begin("/ecs/slurmsweep", "made before")
     ecs.unseen = 50

@@ -16,7 +16,7 @@ HOST = "Host EC2 (instance i-0123456789abcdef0) terminated."
 def test_every_code_of_the_model_is_in_the_table():
     model = get_session().get_service_model("ecs").shape_for("TaskStopCode").enum
 
-    assert set(ecs_words.CODES) == set(model)
+    assert set(ecs_words._CODES) == set(model)
 
 
 @pytest.mark.parametrize(

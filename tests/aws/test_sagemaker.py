@@ -13,8 +13,7 @@ import pytest
 
 from slurmsweep.backends import registry
 from slurmsweep.backends.aws import client as clients
-from slurmsweep.backends.aws import sagemaker as backends
-from slurmsweep.backends.aws import service, templates
+from slurmsweep.backends.aws import sagemaker_jobs, service, templates
 from slurmsweep.backends.aws.sagemaker import SageMakerBackend
 from slurmsweep.backends.base import JobSource, SubmitOptions, Submitted
 from slurmsweep.backends.keys import JobRef
@@ -44,7 +43,7 @@ def source(tmp_path) -> JobSource:
 def backend(monkeypatch) -> SageMakerBackend:
     """One that knows nothing from other tests, and gives up at the first request that is not answered."""
     service.client.cache_clear()
-    backends._ended.clear()
+    sagemaker_jobs._ended.clear()
     monkeypatch.setattr(clients, "_TRIES", 1)
     yield SageMakerBackend()
     service.client.cache_clear()
@@ -176,7 +175,7 @@ def test_a_name_that_no_training_job_may_have_is_made_one(backend, source):
     assert name.startswith("slurmsweep-cloud-under-score-under-score")
     assert len(name) <= 63
     assert "_" not in name
-    assert backends.submission_of(name)
+    assert sagemaker_jobs.submission_of(name)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +359,7 @@ def test_jobs_whose_answers_were_all_lost_are_found_by_name_and_counted(cloud, b
 
 
 def test_a_submission_tells_of_all_its_jobs_page_by_page(send, backend, sagemaker, monkeypatch):
-    monkeypatch.setattr(backends, "_PAGE", 2)
+    monkeypatch.setattr(sagemaker_jobs, "_PAGE", 2)
     name = send(5)
     other = send(1, name="slurmsweep-abcd1234-00000000")
 
@@ -375,7 +374,7 @@ def test_a_job_that_was_just_made_waits_though_the_list_does_not_have_it_yet(sen
     del sagemaker.jobs[f"{name}-1"]
 
     assert words(backend, name) == {"0": "Starting", "1": "Starting"}
-    monkeypatch.setattr(backends, "_UNSEEN", 0.0)
+    monkeypatch.setattr(service, "_UNSEEN", 0.0)
     assert words(backend, name) == {"0": "Starting"}
 
 

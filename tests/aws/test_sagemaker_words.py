@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slurmsweep.backends.aws import sagemaker_words, templates
+from slurmsweep.backends.aws import templates
 from slurmsweep.backends.aws.sagemaker_words import training_job
 from slurmsweep.errors import SchedulerError
 from slurmsweep.state.lifecycle import TrialState
@@ -119,4 +119,3 @@ def test_the_built_in_template_is_an_input_of_create_training_job():
     template = templates.load("sagemaker", "sagemaker", "CreateTrainingJob")
 
     assert template.content["AlgorithmSpecification"]["ContainerArguments"][-1] == "SWEEP"
-    assert sagemaker_words.SERVICE == "Amazon SageMaker"

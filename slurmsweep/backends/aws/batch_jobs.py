@@ -9,21 +9,20 @@ it.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.backends.aws import words
+from slurmsweep.backends.aws import batch_words, words
+from slurmsweep.backends.aws.container import DIGEST_TAG
 from slurmsweep.backends.aws.service import in_parts
 from slurmsweep.backends.base import Account, JobStatus, Wait
 from slurmsweep.backends.keys import JobRef, key_on
-from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from slurmsweep.backends.aws.client import Client
     from slurmsweep.backends.aws.words import Said
-
-SOURCE = "AWS Batch"
 
 #: Jobs that DescribeJobs takes.
 _MOST_DESCRIBED = 100
@@ -48,7 +47,11 @@ def look(
         ids: of arrays and plain jobs.
         wanted: elements whose end is to be known, too.
     """
-    details, elements = described(batch, ids), by_job(wanted)
+    wanted_of: dict[str, set[int]] = defaultdict(set)
+    for ref in wanted:
+        if ref.task is not None:
+            wanted_of[ref.job].add(ref.task)
+    details = described(batch, ids)
     missing = set(ids) - details.keys()
     if missing:
         time.sleep(_SECOND_LOOK)
@@ -57,7 +60,7 @@ def look(
     for job_id, job in details.items():
         key = key_on(job_id, cluster)
         if _is_array(job):
-            found |= _elements(batch, key, job, {ref.task for ref in elements.get(key, ()) if ref.task is not None})
+            found |= _elements(batch, key, job, wanted_of[key])
         else:
             found[JobRef(key)] = status_of(job, job)
     return _with_queues(batch, details, found, cluster), set(ids) - details.keys()
@@ -80,7 +83,7 @@ def listed(batch: Client, array: str, status: str) -> Iterable[dict[str, Any]]:
 def said_of(job: Mapping[str, Any]) -> Said:
     """Return what a detail, or a summary, says of a job. Raises SchedulerError for an unknown state."""
     container = job.get("container", {})
-    return words.batch_job(
+    return batch_words.batch_job(
         job["status"],
         job.get("statusReason", ""),
         container.get("reason", ""),
@@ -102,17 +105,14 @@ def status_of(job: Mapping[str, Any], whole: Mapping[str, Any]) -> JobStatus:
     seconds = whole.get("timeout", {}).get("attemptDurationSeconds")
     return JobStatus(
         word=job["status"],
-        alive=said.alive,
-        state=said.state,
-        cause=said.cause,
         exit_code=None if said.alive else container.get("exitCode"),
         node=words.instance_in(*texts),
-        source=SOURCE,
-        waits=said.waits,
+        source=batch_words.SOURCE,
         reason=": ".join(texts) if not said.alive or said.waits else "",
         name=job["jobName"],
         minutes=seconds / 60 if said.alive and seconds else None,
-        wait=words.batch_wait(reason) if said.waits else None,
+        wait=batch_words.wait_for(reason) if said.waits else None,
+        **said._asdict(),
     )
 
 
@@ -125,8 +125,8 @@ def _elements(batch: Client, key: str, array: Mapping[str, Any], wanted: set[int
     """Return the elements of an array that live or failed, and those that are wanted. Raises as :func:`said_of`."""
     counts = {word: n for word, n in array["arrayProperties"].get("statusSummary", {}).items() if n}
     for word in (array["status"], *counts):
-        words.batch_job(word)  # elements in a state that is not known are not elements that are over
-    if not counts and array["status"] in words.BATCH_LIVE:  # its elements are not made yet
+        batch_words.batch_job(word)  # elements in a state that is not known are not elements that are over
+    if not counts and array["status"] in batch_words.LIVE:  # its elements are not made yet
         early = status_of(array, array)
         return {JobRef(key, task): early for task in range(array["arrayProperties"]["size"])}
     found: dict[JobRef, JobStatus] = {}
@@ -137,10 +137,9 @@ def _elements(batch: Client, key: str, array: Mapping[str, Any], wanted: set[int
 
     for status in _states_to_list(counts):
         read(status)
-    missing = {task for task in wanted if JobRef(key, task) not in found}
-    if len(missing) > _MOST_MISSING:
+    if sum(JobRef(key, task) not in found for task in wanted) > _MOST_MISSING:
         read("SUCCEEDED")
-        missing = {task for task in missing if JobRef(key, task) not in found}
+    missing = {task for task in wanted if JobRef(key, task) not in found}
     # a person's own reason for ending a job stands in no table, and only a detail says that it was an order
     unclear = {task for task in wanted if (one := found.get(JobRef(key, task))) and one.cause == words.LOST.cause}
     for job in described(batch, (f"{array['jobId']}:{task}" for task in missing | unclear)).values():
@@ -150,8 +149,8 @@ def _elements(batch: Client, key: str, array: Mapping[str, Any], wanted: set[int
 
 def _states_to_list(counts: Mapping[str, int]) -> list[str]:
     """Return the states whose elements are listed, in the order of a job's life, so that none slips through."""
-    first = next((place for place, word in enumerate(words.BATCH_LIVE) if counts.get(word)), None)
-    live = [] if first is None else list(words.BATCH_LIVE[first:])
+    first = next((place for place, word in enumerate(batch_words.LIVE) if counts.get(word)), None)
+    live = [] if first is None else list(batch_words.LIVE[first:])
     return [*live, *(["FAILED"] if live or counts.get("FAILED") else [])]
 
 
@@ -185,24 +184,14 @@ def queue_trouble(queue: Mapping[str, Any]) -> tuple[str, Wait] | None:
     return None
 
 
-def by_job(refs: Iterable[JobRef]) -> dict[str, list[JobRef]]:
-    """Return jobs by the keys of their arrays."""
-    found: dict[str, list[JobRef]] = {}
-    for ref in refs:
-        found.setdefault(ref.job, []).append(ref)
-    return found
-
-
-def accounts(batch: Client, cluster: str, ids: Sequence[str]) -> dict[JobRef, Account]:
-    """Return what jobs that are over asked for, and how long they ran; what they used is not known to Batch."""
-    found = {}
+def accounts(batch: Client, cluster: str, ids: Sequence[str]) -> Iterator[tuple[JobRef, Account]]:
+    """Yield what jobs that are over asked for, and how long they ran; what they used is not known to Batch."""
     for job_id, whole in described(batch, ids).items():
         key, is_array = key_on(job_id, cluster), _is_array(whole)
-        jobs = [job for status in words.BATCH_OVER for job in listed(batch, job_id, status)] if is_array else [whole]
+        jobs = (job for status in batch_words.OVER for job in listed(batch, job_id, status)) if is_array else [whole]
         for job in jobs:
             if job.get("startedAt") and job.get("stoppedAt"):
-                found[JobRef(key, job.get("arrayProperties", {}).get("index"))] = _account(job, whole)
-    return found
+                yield JobRef(key, job.get("arrayProperties", {}).get("index")), _account(job, whole)
 
 
 def _account(job: Mapping[str, Any], whole: Mapping[str, Any]) -> Account:
@@ -218,12 +207,16 @@ def _account(job: Mapping[str, Any], whole: Mapping[str, Any]) -> Account:
     )
 
 
-def ends(batch: Client, ids: Sequence[str]) -> dict[str, int]:
-    """Return how often jobs ended without success, by the cause; of attempts that Batch repeated, the last counts."""
-    counts: dict[str, int] = {}
+def unsuccessful(batch: Client, ids: Sequence[str]) -> Iterator[str]:
+    """Yield the cause of each job that ended without success; of attempts that Batch repeated, the last counts."""
     for job_id, whole in described(batch, ids).items():
-        for job in listed(batch, job_id, "FAILED") if _is_array(whole) else [whole]:
-            said = said_of(job)
-            if said.state and said.state is not TrialState.FINISHED:
-                counts[said.cause] = counts.get(said.cause, 0) + 1
-    return counts
+        jobs = listed(batch, job_id, "FAILED") if _is_array(whole) else [whole]
+        yield from words.unsuccessful(map(said_of, jobs))
+
+
+def registered(batch: Client, content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the newest active definition with this content, the input of RegisterJobDefinition; None for none."""
+    name, digest = content["jobDefinitionName"], content["tags"][DIGEST_TAG]
+    active = batch.pages("describe_job_definitions", "jobDefinitions", jobDefinitionName=name, status="ACTIVE")
+    same = [one for one in active if one.get("tags", {}).get(DIGEST_TAG) == digest]
+    return max(same, key=lambda one: one["revision"], default=None)

@@ -25,7 +25,7 @@ from slurmsweep.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from slurmsweep.errors import SlurmsweepError
+    from slurmsweep.errors import SchedulerError, SlurmsweepError
 
 #: Requests in all, before an answer is given up (botocore: 8 took about 40 s against a server that throttled each).
 _TRIES = 8
@@ -237,20 +237,41 @@ class Client:
 
     def _of_silence(self, error: Exception, operation: str, *, once: bool) -> SlurmsweepError:
         """Return our error for a request that got no answer."""
-        from botocore.exceptions import (
-            ConnectTimeoutError,
-            EndpointConnectionError,
-            HTTPClientError,
-            NoCredentialsError,
-        )
+        from botocore.exceptions import NoCredentialsError
 
         what = f"{self._what(operation)}: {error}"
         if isinstance(error, NoCredentialsError):
             what += f": {LOG_IN}"
-        was_sent = isinstance(error, HTTPClientError) and not isinstance(
-            error, (ConnectTimeoutError, EndpointConnectionError)
-        )
-        return _sent(what) if once and was_sent else SchedulerUnavailableError(what)
+        return _sent(what) if once and _was_sent(error) else SchedulerUnavailableError(what)
+
+
+def code_of(error: SlurmsweepError) -> str:
+    """Return AWS's code of an error that a client raised; empty where there was no answer."""
+    answer = getattr(error.__cause__, "response", None) or {}
+    return str(answer.get("Error", {}).get("Code", ""))
+
+
+def as_unknown(error: SchedulerError) -> SchedulerError:
+    """Return the error of a repeated request that starts something: unknown where one of its tries may have been done.
+
+    The last try tells it: where AWS knows no such user, or says no, all tries before it were refused, too.
+    """
+    if not isinstance(error, SchedulerUnavailableError):
+        return error
+    answer = getattr(error.__cause__, "response", None)
+    if not answer:
+        return _sent(str(error)) if _was_sent(error.__cause__) else error
+    status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    may_be_done = status >= 500 or status == 429 or "Throttl" in code_of(error)
+    return _sent(str(error)) if may_be_done else error
+
+
+def _was_sent(silence: BaseException | None) -> bool:
+    """Return whether a request that got no answer may have reached AWS."""
+    from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, HTTPClientError
+
+    is_unanswered = isinstance(silence, HTTPClientError)
+    return is_unanswered and not isinstance(silence, (ConnectTimeoutError, EndpointConnectionError))
 
 
 def _is_object(body: bytes) -> bool:

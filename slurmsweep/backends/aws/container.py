@@ -17,6 +17,19 @@ if TYPE_CHECKING:
 #: In the built-in templates: what a person has to say.
 _IMAGE, _FILESYSTEM = "IMAGE", "FILESYSTEM"
 
+#: The tag of a definition that says from which content it was registered, and that of a job with its sweep.
+DIGEST_TAG, SWEEP_TAG = "slurmsweep-digest", "slurmsweep-sweep"
+
+
+def sweep_of(request: JobRequest) -> str:
+    """Return the value of :data:`SWEEP_TAG`: the sweep's id."""
+    return request.source.name.removeprefix("slurmsweep-")
+
+
+def named_values(variables: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return environment variables as a container's overrides have them."""
+    return [{"name": name, "value": value} for name, value in variables.items()]
+
 
 def fill(container: dict[str, Any], volumes_in: dict[str, Any], request: JobRequest, where: str) -> None:
     """Change a template's container as the options of a request say.

@@ -1,4 +1,4 @@
-"""Look at what jobs in AWS need before any is submitted: who asks, roles, log groups, and what each service has.
+"""Look at what jobs of all services of AWS need before any is submitted: who asks, roles, log groups, definitions.
 
 Each look is one or two questions that change nothing. What may not be asked is a warning, never an error: who submits
 jobs need not be allowed to read roles.
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.backends.aws.batch_jobs import queue_trouble
 from slurmsweep.backends.aws.client import LOG_IN, region_of
 from slurmsweep.backends.aws.service import client
 from slurmsweep.errors import NotFoundError, SlurmsweepError, UsageError
 from slurmsweep.state.filesystem import Fitness, Opinion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from slurmsweep.backends.base import Options
 
@@ -51,80 +50,34 @@ def log_group(name: str, region: str, *, is_made: bool) -> Finding:
     return "logs", Opinion(Fitness.BAD, f"there is no log group {name}", advice)
 
 
-def batch_queue(name: str, region: str) -> list[Finding]:
-    """Return what a queue of Batch is, and each compute environment of it."""
-    batch = client("batch", region)
-    found = batch.ask("describe_job_queues", jobQueues=[name])["jobQueues"]
-    if not found:
-        advice = "`aws batch describe-job-queues` lists them; --region may be another one"
-        return [("queue", Opinion(Fitness.BAD, f"there is no queue {name} in {region}", advice))]
-    queue = found[0]
-    orders = [one["computeEnvironment"] for one in queue.get("computeEnvironmentOrder", ())]
-    return [("queue", _of_queue(queue)), *_environments(batch.ask, orders)]
+def definition_in_aws(look: Callable[[], tuple[Finding, Mapping[str, Any]]]) -> tuple[list[Finding], Mapping[str, Any]]:
+    """Return what ``look`` sees of a definition that a user named, and what it returns of the content, if it can."""
+    known: dict[str, Any] = {}
+
+    def finding() -> Finding:
+        seen, content = look()
+        known.update(content)
+        return seen
+
+    return each(("definition", finding)), known
 
 
-def _of_queue(queue: Mapping[str, Any]) -> Opinion:
-    trouble = queue_trouble(queue)
-    if trouble is None:
-        return Opinion(Fitness.GOOD, f"{queue['jobQueueName']} is {queue['state']} and {queue.get('status', 'VALID')}")
-    advice = "see its statusReason; `aws batch update-job-queue` mends it"
-    if queue["state"] == "DISABLED":
-        advice = f"aws batch update-job-queue --job-queue {queue['jobQueueName']} --state ENABLED"
-    return Opinion(Fitness.BAD, f"{trouble[0]}: {trouble[1].why}", advice)
+def definition_to_make(
+    make: Callable[[], dict[str, Any]], registered: Callable[[dict[str, Any]], str]
+) -> tuple[list[Finding], Mapping[str, Any]]:
+    """Return what is to be said of a definition that is made from a template, and its content as far as it is known.
 
-
-def _environments(ask: Callable[..., Mapping[str, Any]], arns: Sequence[str]) -> Iterator[Finding]:
-    known = ask("describe_compute_environments", computeEnvironments=list(arns)) if arns else {}
-    found = {one["computeEnvironmentArn"]: one for one in known.get("computeEnvironments", ())}
-    for arn in arns:
-        name, one = arn.rpartition("/")[2], found.get(arn)
-        if one is None:
-            yield "compute", Opinion(Fitness.BAD, f"there is no compute environment {name}", "give the queue another")
-            continue
-        state, status = one.get("state", ""), one.get("status", "")
-        limits = one.get("computeResources", {})
-        why = f"{name} is {state} and {status}" + (f": {one['statusReason']}" if one.get("statusReason") else "")
-        if limits:
-            why += f"; {limits.get('type', '')}, at most {limits.get('maxvCpus', '?')} vCPUs"
-        if status == "INVALID" or state == "DISABLED" or limits.get("maxvCpus") == 0:
-            advice = "jobs wait for ever here: mend it by `aws batch update-compute-environment`"
-            yield "compute", Opinion(Fitness.BAD, why, advice)
-        elif status not in ("VALID", ""):
-            yield "compute", Opinion(Fitness.WARN, why, "it changes at this moment: look again")
-        else:
-            yield "compute", Opinion(Fitness.GOOD, why)
-
-
-def sqs_queue(url: str, name: str, region: str) -> Finding:
-    """Return whether a queue of SQS is there, how many messages wait in it, and whether it keeps those refused."""
-    wanted = ["ApproximateNumberOfMessages", "RedrivePolicy"]
-    found = client("sqs", region).ask("get_queue_attributes", QueueUrl=url, AttributeNames=wanted)["Attributes"]
-    if "RedrivePolicy" not in found:
-        why = f"{name} has no redrive policy: a message that no machine may run comes for ever"
-        return "queue", Opinion(Fitness.WARN, why, "give it a queue for dead letters, with maxReceiveCount 5")
-    return "queue", Opinion(Fitness.GOOD, f"about {found['ApproximateNumberOfMessages']} messages wait in {name}")
-
-
-def batch_definition(name: str, region: str) -> tuple[Finding, Mapping[str, Any]]:
-    """Return whether a definition that a person named can run jobs, and its container; by name, with revision, or ARN.
-
-    Without a revision Batch takes the newest active one.
+    Args:
+        make: returns the content.
+        registered: returns the name of a definition in AWS that has this content; empty where there is none.
     """
-    batch = client("batch", region)
-    if ":" in name:
-        known = list(batch.pages("describe_job_definitions", "jobDefinitions", jobDefinitions=[name]))
-    else:
-        known = list(batch.pages("describe_job_definitions", "jobDefinitions", jobDefinitionName=name, status="ACTIVE"))
-    active = [one for one in known if one.get("status", "ACTIVE") == "ACTIVE"]
-    if not active:
-        advice = "`aws batch describe-job-definitions --status ACTIVE` lists them"
-        return ("definition", Opinion(Fitness.BAD, f"there is no active job definition {name}", advice)), {}
-    newest = max(active, key=lambda one: one["revision"])
-    container = newest.get("containerProperties", {})
-    named = f"{newest['jobDefinitionName']}:{newest['revision']}"
-    if not container:
-        return ("definition", Opinion(Fitness.BAD, f"{named} has no container", "name one of type container")), {}
-    return ("definition", Opinion(Fitness.GOOD, f"{named}, image {container.get('image', '?')}")), container
+    try:
+        content = make()
+        name = registered(content)
+    except SlurmsweepError as error:
+        return [("definition", Opinion(Fitness.WARN, str(error)))], {}
+    why = f"registered as {name}" if name else "the first submission makes it"
+    return [("definition", Opinion(Fitness.GOOD, why))], content
 
 
 def each(*looks: tuple[str, Callable[[], Finding | list[Finding]]]) -> list[Finding]:

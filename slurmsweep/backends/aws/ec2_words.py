@@ -5,29 +5,20 @@ Source: EC2 API Reference, InstanceState and StateReason.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from slurmsweep.backends.aws import words
+from slurmsweep.backends.aws.client import TITLES
 from slurmsweep.backends.base import JobStatus
 from slurmsweep.errors import SchedulerError
-from slurmsweep.state.lifecycle import TrialState
-
-
-class _Meaning(NamedTuple):
-    """``alive``: processes of the machine may run. ``waits``: they have not started."""
-
-    alive: bool
-    waits: bool = False
-
 
 #: Every state of a machine. One that shuts down or stops may still run processes, for minutes where it has GPUs: a
 #: trial that is put back too early would run twice at a time.
 _STATES = {
-    "pending": _Meaning(alive=True, waits=True),
-    "running": _Meaning(alive=True),
-    "shutting-down": _Meaning(alive=True),
-    "stopping": _Meaning(alive=True),
-    "terminated": _Meaning(alive=False),
-    "stopped": _Meaning(alive=False),
+    "pending": words.WAITING,
+    "running": words.RUNNING,
+    "shutting-down": words.RUNNING,
+    "stopping": words.RUNNING,
+    "terminated": words.NODE_FAIL,
+    "stopped": words.NODE_FAIL,
 }
 
 #: Beginnings of the codes by which AWS says that it took a Spot machine back.
@@ -37,7 +28,7 @@ _SPOT = ("Server.SpotInstanceTermination", "Server.SpotInstanceShutdown")
 _HIBERNATED = "Hibernat"
 
 #: What is asked, for people.
-_SOURCE = "Amazon EC2"
+_SOURCE = TITLES["ec2"]
 
 
 def status(state: str, reason: str, node: str = "") -> JobStatus:
@@ -51,11 +42,11 @@ def status(state: str, reason: str, node: str = "") -> JobStatus:
     Raises:
         SchedulerError: EC2 has no such state that this version knows.
     """
-    meaning = _STATES.get(state)
-    if meaning is None:
+    said = _STATES.get(state)
+    if said is None:
         raise SchedulerError(f"{_SOURCE} says {state!a} of a machine: a newer slurmsweep may know that word")
-    if meaning.alive or (state == "stopped" and _HIBERNATED in reason):
-        return JobStatus(state, True, None, "", None, node, _SOURCE, waits=meaning.waits, reason=reason)
-    is_spot = reason.startswith(_SPOT)
-    ended = TrialState.PREEMPTED if is_spot else TrialState.CRASHED
-    return JobStatus(state, False, ended, "preempted" if is_spot else "node_fail", None, node, _SOURCE, reason=reason)
+    if state == "stopped" and _HIBERNATED in reason:
+        said = words.RUNNING
+    elif not said.alive and reason.startswith(_SPOT):
+        said = words.PREEMPTED
+    return JobStatus(word=state, exit_code=None, node=node, source=_SOURCE, reason=reason, **said._asdict())

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections import ChainMap, Counter
-from contextlib import suppress
+from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from slurmsweep.backends.aws import ecs_requests, ecs_tasks, ecs_words, logs, templates, words
+from slurmsweep.backends.aws import ecs_requests, ecs_tasks, ecs_words, words
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.ecs_tasks import Cluster
-from slurmsweep.backends.aws.service import AwsBackend, answers, by_cluster, client
+from slurmsweep.backends.aws.service import AwsBackend, answers, by_cluster, client, client_of
 from slurmsweep.backends.base import Answer, JobRestarts, JobSource, JobStatus, SubmitOptions
 from slurmsweep.backends.keys import JobRef, key_on, parts_of
 from slurmsweep.errors import (
@@ -19,7 +18,6 @@ from slurmsweep.errors import (
     NotFoundError,
     SchedulerError,
     SchedulerUnavailableError,
-    SlurmsweepError,
     SubmissionRefusedError,
     SubmissionUnknownError,
     UsageError,
@@ -27,16 +25,12 @@ from slurmsweep.errors import (
 from slurmsweep.state.filesystem import Fitness, Opinion
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from slurmsweep.backends.aws.client import Client
     from slurmsweep.backends.aws.ecs_requests import Target
     from slurmsweep.backends.aws.templates import Document
-    from slurmsweep.backends.base import (
-        Account,
-        JobRequest,
-        Options,
-    )
+    from slurmsweep.backends.base import Account, JobRequest, Options
 
 #: Seconds between two tries to place tasks for which there was no room, and to send again what was not answered.
 _PLACE_AGAIN = (1.0, 2.0, 4.0)
@@ -44,9 +38,6 @@ _SEND_AGAIN = (0.5, 1.0, 2.0, 4.0)
 
 #: Seconds between two looks for tasks by their submission's name, where none is found: lists lag behind.
 _SEARCHES = (1.0, 2.0)
-
-#: Seconds for which a task that this process started counts as waiting though no answer has it yet.
-_UNSEEN = 60.0
 
 
 class EcsBackend(AwsBackend):
@@ -56,27 +47,20 @@ class EcsBackend(AwsBackend):
     """
 
     name: ClassVar[str] = "ecs"
+    operation: ClassVar[str] = ecs_requests.REGISTER
     most_tasks: ClassVar[int] = 1000
-    most_assigned: ClassVar[int] = 500
     known: ClassVar[frozenset[str]] = frozenset(aws_options.RESOURCES) | {
         "cluster", "definition", "efs", "env", "image", "instance-type", "plain-env", "region", "role", "secret",
         "public-ip", "security-groups", "spot", "subnets",
     }  # fmt: skip
 
-    #: Tasks that this process started, and when, by the name of their submission.
-    _started: ClassVar[dict[str, tuple[float, tuple[str, ...]]]] = {}
-
     # Before anything is submitted
 
-    def template(self, wish: SubmitOptions) -> Document:
-        """Return the template of task definitions that a wish names, by default the built-in one. Raises UsageError."""
-        found = templates.load(self.template_name(wish, "ecs"), "ecs", "RegisterTaskDefinition")
-        containers = found.content["containerDefinitions"]
+    def refuse_template(self, content: dict[str, Any], where: str) -> None:
+        """Refuse a template whose first container, which is the agent's, has no name."""
+        containers = content["containerDefinitions"]
         if not containers or not containers[0].get("name"):
-            raise UsageError(
-                f"job template {found.path}: containerDefinitions[0].name is missing: it is the agent's container"
-            )
-        return found
+            raise UsageError(f"{where}: containerDefinitions[0].name is missing: it is the agent's container")
 
     def asks(self, template: Document) -> Options:
         """Return what a template asks for, as options."""
@@ -84,7 +68,7 @@ class EcsBackend(AwsBackend):
 
     def looks(self, request: JobRequest) -> Iterable[str]:
         """Refuse what lacks; return what most likely lacks, and what differs from the wish."""
-        definition = dict(self.requests(request)).get("RegisterTaskDefinition")
+        definition = dict(self.requests(request)).get(self.operation)
         return ecs_requests.doubts(request, definition) if definition else ()  # else it is in AWS
 
     def cluster(self, options: Options | None = None) -> str:
@@ -100,7 +84,7 @@ class EcsBackend(AwsBackend):
         content = ecs_requests.definition(request)
         target = ecs_requests.target(f"{content['family']}:<its revision>", content, request.options)
         calls = ecs_requests.calls(request, target, shown=True)
-        return [("RegisterTaskDefinition", content), *(("RunTask", call) for call in calls)]
+        return [(self.operation, content), *(("RunTask", call) for call in calls)]
 
     def examine(self, options: Options) -> list[tuple[str, Opinion]]:
         """Return who asks, and whether cluster, definition, log group and roles are there."""
@@ -138,7 +122,7 @@ class EcsBackend(AwsBackend):
                 why = str(error)
                 break
             started += tasks
-            self._started[request.name] = time.monotonic(), tuple(started)
+            self.note_submitted(key, started)
             if why:
                 break
         if not started:
@@ -149,9 +133,9 @@ class EcsBackend(AwsBackend):
 
     def find(self, name: str, cluster: str = "") -> str:
         """Return the key of a submission of that name on a cluster; empty where that has no task of it (yet)."""
-        place = _place_of(cluster)
-        if place is None:
+        if not cluster:
             return ""
+        place = _place_of(cluster)
         for delay in (*_SEARCHES, 0.0):
             try:
                 if ecs_tasks.started_by(place, name):
@@ -173,50 +157,44 @@ class EcsBackend(AwsBackend):
 
     def _statuses(self, cluster: str, ids: Collection[str]) -> dict[str, JobStatus]:
         """Return the status of each task; one that this process has just started waits, if no answer has it."""
-        own = {task: name for name in ids for task in self._just_started(name)}
-        known = ecs_tasks.look(_cluster_of(cluster), ids, own)
+        own = {task: name for name in ids for task in self.just_submitted(key_on(name, cluster))}
+        known = ecs_tasks.look(_place_of(cluster), ids, own)
         found = {task: ecs_tasks.status_of(said) for task, said in known.items()}
         return {**{task: _UNSEEN_TASK._replace(name=name) for task, name in own.items()}, **found}
-
-    def _just_started(self, name: str) -> tuple[str, ...]:
-        when, tasks = self._started.get(name, (0.0, ()))
-        return tasks if tasks and time.monotonic() - when < _UNSEEN else ()
 
     def accounts(self, jobs: Collection[str]) -> tuple[Mapping[JobRef, Account], str]:
         """Return what tasks that stopped within the hour asked for, and how long they ran."""
 
-        def ask(cluster: str, ids: list[str]) -> dict[JobRef, Account]:
-            known = ecs_tasks.look(_cluster_of(cluster), ids).items()
-            accounts = ((JobRef(key_on(task, cluster)), ecs_tasks.account_of(said)) for task, said in known)
-            return {ref: account for ref, account in accounts if account}
+        def ask(cluster: str, ids: list[str]) -> Iterator[tuple[JobRef, Account]]:
+            for task, said in ecs_tasks.look(_place_of(cluster), ids).items():
+                if account := ecs_tasks.account_of(said):
+                    yield JobRef(key_on(task, cluster)), account
 
         found, said = answers(jobs, ask)
-        return dict(ChainMap(*found)), said
+        return dict(found), said
 
     def restarts(self, jobs: Collection[str]) -> JobRestarts:
         """Return how tasks ended that did not succeed, by cause: those that stopped within the hour."""
-        found, said = answers(
-            jobs, lambda cluster, ids: ecs_tasks.ends(ecs_tasks.look(_cluster_of(cluster), ids).values())
-        )
-        return JobRestarts(dict(sum(map(Counter, found), Counter())), said)
 
-    def last_words(self, ref: JobRef, lines: int = 5) -> tuple[str, ...]:
-        """Return the last lines that a task wrote into its log stream. Never raises: without a log there are none."""
+        def ask(cluster: str, ids: list[str]) -> Iterable[str]:
+            return words.unsuccessful(map(ecs_tasks.said_of, ecs_tasks.look(_place_of(cluster), ids).values()))
+
+        causes, said = answers(jobs, ask)
+        return JobRestarts(Counter(causes), said)
+
+    def stream(self, ref: JobRef) -> tuple[str, str, str] | None:
+        """Return region, group and stream of what the agent of a task wrote."""
         number, cluster = parts_of(ref.job)
-        with suppress(SlurmsweepError):
-            place = _cluster_of(cluster)
-            task = ecs_tasks.look(place, [number]).get(number)
-            if where := task and ecs_tasks.stream_of(place.ecs, task):
-                region, group, stream = where
-                return tuple(logs.tail(client("logs", region), group, stream, lines))
-        return ()
+        place = _place_of(cluster)
+        task = ecs_tasks.look(place, [number]).get(number)
+        return ecs_tasks.stream_of(place.ecs, task) if task else None
 
     # Ordering
 
     def cancel(self, targets: Sequence[str], *, only_waiting: bool = False) -> None:
         """Stop tasks, or only those that wait; a submission's key means all of its tasks."""
         for cluster, ids in by_cluster(targets).items():
-            place = _cluster_of(cluster)
+            place = _place_of(cluster)
             for task, status in self._statuses(cluster, ids).items():
                 if status.alive and (status.waits or not only_waiting):
                     _stop(place, task)
@@ -226,18 +204,12 @@ class EcsBackend(AwsBackend):
 _UNSEEN_TASK = JobStatus("PROVISIONING", True, None, "", None, "", ecs_words.SOURCE, waits=True)
 
 
-def _place_of(cluster: str) -> Cluster | None:
-    """Return the cluster of ``ecs:<region>/<cluster>``; None where it names none."""
+def _place_of(cluster: str) -> Cluster:
+    """Return the cluster of ``ecs:<region>/<cluster>``. Raises SchedulerUnavailableError where that names none."""
     region, _, name = cluster.partition(":")[2].partition("/")
-    return Cluster(client("ecs", region), name) if region and name else None
-
-
-def _cluster_of(cluster: str) -> Cluster:
-    """Return the same. Raises SchedulerUnavailableError where a key names none."""
-    place = _place_of(cluster)
-    if place is None:
+    if not region or not name:
         raise SchedulerUnavailableError(f"{cluster!a} is no cluster of Amazon ECS: ecs:<region>/<cluster>")
-    return place
+    return Cluster(client_of(cluster), name)
 
 
 def _found(ecs: Client, request: JobRequest) -> Target:
@@ -247,13 +219,10 @@ def _found(ecs: Client, request: JobRequest) -> Target:
         known = ecs.ask("describe_task_definition", taskDefinition=str(named))["taskDefinition"]
         return ecs_requests.target(str(named), known, options)
     content = ecs_requests.definition(request)
-    return ecs_requests.target(_registered(ecs, content), content, options)
-
-
-def _registered(ecs: Client, content: dict[str, Any]) -> str:
-    """Return the ARN of the family's newest definition if it has this content; else of one that is registered now."""
-    known = ecs_tasks.registered(ecs, content)
-    return known or str(ecs.ask("register_task_definition", **content)["taskDefinition"]["taskDefinitionArn"])
+    arn = ecs_tasks.registered(ecs, content)
+    if not arn:
+        arn = ecs.ask("register_task_definition", **content)["taskDefinition"]["taskDefinitionArn"]
+    return ecs_requests.target(arn, content, options)
 
 
 def _place(ecs: Client, call: dict[str, Any]) -> tuple[list[str], str]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends.aws import doctor, ecs_requests, ecs_tasks
 from slurmsweep.backends.aws.service import client
-from slurmsweep.errors import SlurmsweepError
 from slurmsweep.state.filesystem import Fitness, Opinion
 
 if TYPE_CHECKING:
@@ -20,10 +19,16 @@ if TYPE_CHECKING:
 
 def look(request: JobRequest, region: str) -> list[Finding]:
     """Return what was looked at, and what was seen, for tasks of a request. Never raises."""
-    options = request.options
-    name = ecs_requests.cluster_in(options)
-    clusters = doctor.each(("cluster", lambda: _cluster(name, region))) if name else [doctor.unnamed("cluster")]
-    seen, content = _definition(request, client("ecs", region))
+    options, ecs = request.options, client("ecs", region)
+    cluster, named = ecs_requests.cluster_in(options), str(options.get("definition") or "")
+    clusters = doctor.each(("cluster", lambda: _cluster(ecs, cluster))) if cluster else [doctor.unnamed("cluster")]
+    if named:
+        seen, content = doctor.definition_in_aws(lambda: _definition(ecs, named))
+    else:
+        seen, content = doctor.definition_to_make(
+            lambda: ecs_requests.definition(request),
+            lambda content: ecs_tasks.registered(ecs, content).rpartition("/")[2],
+        )
     [container, *_] = content.get("containerDefinitions") or [{}]
     settings = ecs_tasks.log_settings(container)
     looks = []
@@ -35,11 +40,11 @@ def look(request: JobRequest, region: str) -> list[Finding]:
     return [*clusters, *seen, *doctor.each(*looks)]
 
 
-def _cluster(name: str, region: str) -> Finding:
-    found = client("ecs", region).ask("describe_clusters", clusters=[name])["clusters"]
+def _cluster(ecs: Client, name: str) -> Finding:
+    found = ecs.ask("describe_clusters", clusters=[name])["clusters"]
     if not found:
         advice = "`aws ecs list-clusters` lists them; --region may be another one"
-        return "cluster", Opinion(Fitness.BAD, f"there is no cluster {name} in {region}", advice)
+        return "cluster", Opinion(Fitness.BAD, f"there is no cluster {name} in {ecs.region}", advice)
     one = found[0]
     status, machines = one.get("status", ""), one.get("registeredContainerInstancesCount", 0)
     providers = ", ".join(one.get("capacityProviders", ())) or "none"
@@ -49,22 +54,8 @@ def _cluster(name: str, region: str) -> Finding:
     return "cluster", Opinion(Fitness.GOOD, why)
 
 
-def _definition(request: JobRequest, ecs: Client) -> tuple[list[Finding], Mapping[str, Any]]:
-    """Return what is to be said of the task definition, and its content as far as that is known."""
-    if named := request.options.get("definition"):
-        known: dict[str, Any] = {}
-
-        def look_at() -> Finding:
-            known.update(ecs.ask("describe_task_definition", taskDefinition=str(named))["taskDefinition"])
-            container = known["containerDefinitions"][0]
-            words = f"{known['family']}:{known['revision']}, container {container['name']}, image {container['image']}"
-            return "definition", Opinion(Fitness.GOOD, words)
-
-        return doctor.each(("definition", look_at)), known
-    try:
-        content = ecs_requests.definition(request)
-        arn = ecs_tasks.registered(ecs, content)
-    except SlurmsweepError as error:
-        return [("definition", Opinion(Fitness.WARN, str(error)))], {}
-    why = f"registered as {arn.rpartition('/')[2]}" if arn else "the first submission makes it"
-    return [("definition", Opinion(Fitness.GOOD, why))], content
+def _definition(ecs: Client, name: str) -> tuple[Finding, Mapping[str, Any]]:
+    known = ecs.ask("describe_task_definition", taskDefinition=name)["taskDefinition"]
+    container = known["containerDefinitions"][0]
+    words = f"{known['family']}:{known['revision']}, container {container['name']}, image {container['image']}"
+    return ("definition", Opinion(Fitness.GOOD, words)), known

@@ -10,7 +10,7 @@ from slurmsweep.backends.aws import fargate, templates
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import region_of
 from slurmsweep.backends.aws.ecs_tasks import TIME_LIMIT
-from slurmsweep.backends.aws.service import command, environment
+from slurmsweep.backends.aws.service import command, environment, in_parts
 from slurmsweep.errors import SubmissionRefusedError, UsageError
 from slurmsweep.state.assignment import SUBMISSION, VARIABLE, to_text
 
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
     from slurmsweep.backends.base import JobRequest, Options
 
-#: The tag of a task definition that says from which content it was registered, and that of a task with its sweep.
-_DIGEST_TAG, _SWEEP_TAG = "slurmsweep-digest", "slurmsweep-sweep"
+REGISTER = "RegisterTaskDefinition"
 
-#: In the built-in template: what a person has to say, and what is known.
+#: In the built-in template: stands for the region.
 _REGION = "REGION"
 
 #: Tasks that one RunTask starts.
@@ -81,8 +80,9 @@ def definition(request: JobRequest) -> dict[str, Any]:
     logs = container.get("logConfiguration", {}).get("options", {})
     if logs.get("awslogs-region") == _REGION:
         logs["awslogs-region"] = region_of(options.get("region"))
-    templates.check(content, "ecs", "RegisterTaskDefinition", where)
-    return content | {"tags": [*content.get("tags", ()), {"key": _DIGEST_TAG, "value": templates.digest(content)}]}
+    templates.check(content, "ecs", REGISTER, where)
+    digest = {"key": container_parts.DIGEST_TAG, "value": templates.digest(content)}
+    return content | {"tags": [*content.get("tags", ()), digest]}
 
 
 def target(name: str, content: Mapping[str, Any], options: Options) -> Target:
@@ -131,11 +131,10 @@ def calls(request: JobRequest, start: Target, *, shown: bool) -> list[dict[str, 
         start.launch.key: start.launch.value,
         **_placement(options, is_awsvpc=start.content.get("networkMode") == "awsvpc"),
         "startedBy": request.name,
-        "tags": [{"key": _SWEEP_TAG, "value": request.source.name.removeprefix("slurmsweep-")}],
+        "tags": [{"key": container_parts.SWEEP_TAG, "value": container_parts.sweep_of(request)}],
     }
     own = [{VARIABLE: to_text([one])} for one in request.attempt_ids]
-    whole, rest = divmod(request.tasks, _MOST_STARTED)
-    counts = [1] * len(own) or [_MOST_STARTED] * whole + [rest] * bool(rest)
+    counts = [1] * len(own) or [len(part) for part in in_parts(range(request.tasks), _MOST_STARTED)]
     found = [
         {
             **common,
@@ -168,8 +167,7 @@ def resources_of(content: Mapping[str, Any]) -> Options:
 def _overrides(request: JobRequest, start: Target, variables: Mapping[str, str]) -> dict[str, Any]:
     """Return what a task has otherwise than its definition. Raises SubmissionRefusedError where it is too long."""
     agent: dict[str, Any] = {"name": start.container, "command": command(request.source)}
-    if variables:
-        agent["environment"] = [{"name": name, "value": value} for name, value in variables.items()]
+    agent["environment"] = container_parts.named_values(variables)
     if gpus := _gpus(request.options):
         agent["resourceRequirements"] = [{"type": "GPU", "value": gpus}]
     overrides: dict[str, Any] = {"containerOverrides": [agent], **_size(request.options, start)}
@@ -223,7 +221,7 @@ def _launch(options: Options) -> TaskPlacement | None:
 
 def _placement(options: Options, *, is_awsvpc: bool) -> dict[str, Any]:
     """Return network and machines of tasks. Raises UsageError where the network lacks."""
-    subnets, groups = _listed(options, "subnets"), _listed(options, "security-groups")
+    subnets, groups = (aws_options.names_in(options.get(name)) for name in ("subnets", "security-groups"))
     public = options.get("public-ip")
     if public not in (None, True):
         raise UsageError(f"public-ip {public!a}: it is a flag, without a value")
@@ -239,10 +237,6 @@ def _placement(options: Options, *, is_awsvpc: bool) -> dict[str, Any]:
         expression = f"attribute:ecs.instance-type =~ {machine}"
         found["placementConstraints"] = [{"type": "memberOf", "expression": expression}]
     return found
-
-
-def _listed(options: Options, name: str) -> list[str]:
-    return str(options.get(name) or "").replace(",", " ").split()
 
 
 def _units(value: str | None) -> int:

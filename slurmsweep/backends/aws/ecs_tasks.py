@@ -13,7 +13,6 @@ from slurmsweep.backends.aws import ecs_words, words
 from slurmsweep.backends.aws.service import in_parts
 from slurmsweep.backends.base import Account, JobStatus
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, SubmissionRefusedError
-from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -41,7 +40,7 @@ class Cluster(NamedTuple):
     name: str
 
 
-def is_task(word: str) -> bool:
+def _is_task(word: str) -> bool:
     """Return whether a word is the id of a task, and not the name of a submission."""
     return _TASK.fullmatch(word) is not None
 
@@ -62,10 +61,10 @@ def look(cluster: Cluster, ids: Collection[str], also: Iterable[str] = ()) -> di
     Raises:
         SchedulerUnavailableError: ECS did not answer, or this account has no such cluster.
     """
-    tasks = {*also, *filter(is_task, ids)}
+    tasks = {*also, *filter(_is_task, ids)}
     try:
         for name in ids:
-            if not is_task(name):
+            if not _is_task(name):
                 tasks |= started_by(cluster, name)
         return {
             id_of(task["taskArn"]): task
@@ -128,17 +127,14 @@ def status_of(task: Mapping[str, Any]) -> JobStatus:
     seconds = _seconds(task)
     return JobStatus(
         word=task["lastStatus"] if said.alive else task.get("stopCode") or task["lastStatus"],
-        alive=said.alive,
-        state=said.state,
-        cause=said.cause,
         exit_code=None if said.alive else container.get("exitCode"),
         node=words.instance_in(*texts) or id_of(task.get("containerInstanceArn", "")),
         source=ecs_words.SOURCE,
-        waits=said.waits,
         reason="" if said.alive else ": ".join(texts),
         name=task.get("startedBy", ""),
         minutes=seconds / 60 if said.alive and seconds else None,
         partition=task.get("capacityProviderName") or task.get("launchType", ""),
+        **said._asdict(),
     )
 
 
@@ -156,15 +152,6 @@ def account_of(task: Mapping[str, Any]) -> Account | None:
         max_rss=None,
         cpu_seconds=None,
     )
-
-
-def ends(tasks: Iterable[Mapping[str, Any]]) -> dict[str, int]:
-    """Return how many of these tasks ended without success, by the cause."""
-    counts: dict[str, int] = {}
-    for said in map(said_of, tasks):
-        if said.state and said.state is not TrialState.FINISHED:
-            counts[said.cause] = counts.get(said.cause, 0) + 1
-    return counts
 
 
 def log_settings(container: Mapping[str, Any]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.aws import words
+from slurmsweep.backends.aws.client import TITLES
 from slurmsweep.backends.aws.words import Row, over
 from slurmsweep.errors import SchedulerError
 from slurmsweep.state.lifecycle import TrialState
@@ -18,7 +19,7 @@ from slurmsweep.state.lifecycle import TrialState
 if TYPE_CHECKING:
     from slurmsweep.backends.aws.words import Said
 
-SOURCE = "Amazon ECS"
+SOURCE = TITLES["ecs"]
 
 #: The longest text that becomes a cause.
 _SHOWN = 200
@@ -31,19 +32,11 @@ _LIFE = {
     **dict.fromkeys(("STOPPED", "DELETED"), words.LOST),
 }
 
-#: States of a task that waits.
-WAITING = tuple(word for word, said in _LIFE.items() if said.waits)
-
-_NO_CAPACITY = over(TrialState.CRASHED, "no capacity")
-_NODE_FAIL = over(TrialState.CRASHED, "node_fail")
-
 #: Texts that say more than the code beside them: of the container, of the task.
 _REASONS = (
-    Row("OutOfMemoryError", words.OUT_OF_MEMORY),  # before exit codes: some scripts end with one of their own
-    Row("Host EC2", words.PREEMPTED),
-    Row("Your Spot Task was interrupted", words.PREEMPTED),
-    Row("Capacity is unavailable", _NO_CAPACITY),
-    *(Row(begins, words.NEVER_STARTED) for begins in words.NOT_STARTED),
+    *words.CONTAINER_ENDED,
+    Row("Capacity is unavailable", over(TrialState.CRASHED, "no capacity")),
+    *words.CONTAINER_NOT_STARTED,
 )
 
 #: ``stopCode``. None: the exit code of the container says it.
@@ -54,10 +47,8 @@ _CODES: dict[str, Said | None] = {
     "ServiceSchedulerInitiated": words.CANCELLED,
     "SpotInterruption": words.PREEMPTED,
     "TerminationNotice": words.PREEMPTED,
-    "InfrastructureHealth": _NODE_FAIL,
+    "InfrastructureHealth": words.NODE_FAIL,
 }
-
-CODES = tuple(_CODES)
 
 
 def ecs_task(

@@ -13,10 +13,11 @@ import re
 from typing import NamedTuple
 
 from slurmsweep.backends.aws import words
+from slurmsweep.backends.aws.client import TITLES
 from slurmsweep.backends.base import Wait
 from slurmsweep.state.lifecycle import TrialState
 
-SERVICE = "Amazon SageMaker"
+SOURCE = TITLES["sagemaker"]
 
 
 class JobMeaning(NamedTuple):
@@ -37,9 +38,6 @@ class JobMeaning(NamedTuple):
     wait: Wait | None = None
 
 
-#: The status of an ended job that is being deleted: nothing more is told of its trial.
-_FORGOTTEN = words.LOST
-
 #: Of ``InProgress``, ``Stopped`` and ``Failed`` another word says more.
 _STATUSES = {
     "InProgress": words.RUNNING,
@@ -47,7 +45,7 @@ _STATUSES = {
     "Completed": words.over(TrialState.FINISHED),
     "Failed": words.LOST,
     "Stopped": words.CANCELLED,
-    "Deleting": _FORGOTTEN,
+    "Deleting": words.LOST,  # it has ended, and nothing more is told of its trial
 }
 
 #: Why jobs that are InProgress have no container yet, or none again. With any other word it runs, or is being ended.
@@ -73,7 +71,7 @@ _NO_CAPACITY = "no Spot machine was free for as long as the job might wait"
 #: The first row that fits counts. For want of a machine a job never claimed a trial, or its Spot machine was taken.
 _REASONS = (
     words.Row("CapacityError", words.PREEMPTED),
-    words.Row("InternalServerError", words.over(TrialState.CRASHED, "node_fail")),
+    words.Row("InternalServerError", words.NODE_FAIL),
     words.Row("ClientError: Please use an instance type with more memory", words.OUT_OF_MEMORY),
     words.Row("ClientError", words.NEVER_STARTED),
     words.Row("AlgorithmError: InstallRequirementsError", words.NEVER_STARTED),  # the toolkit's, before the script
@@ -97,27 +95,27 @@ def training_job(status: str, secondary: str, failure_reason: str = "") -> JobMe
     Raises:
         SchedulerError: the status is not known, or why a job was stopped: nothing is concluded.
     """
-    said = words.looked_up(_STATUSES, status, SERVICE)
+    said = words.looked_up(_STATUSES, status, SOURCE)
     if status == "InProgress":
         wait = _WAITING.get(secondary)
-        return (
-            JobMeaning(secondary, words.WAITING, None, secondary, wait)
-            if wait
-            else JobMeaning(secondary or status, said)
-        )
+        if wait:
+            return JobMeaning(secondary, words.WAITING, reason=secondary, wait=wait)
+        return JobMeaning(secondary or status, said)
     if status == "Stopped":
-        said = words.looked_up(_STOPPED, secondary, SERVICE)
-        return JobMeaning(secondary, said, None, _NO_CAPACITY if said is words.PREEMPTED else "")
-    return _failed(" ".join(failure_reason.split())[:_SHOWN]) if status == "Failed" else JobMeaning(status, said)
+        said = words.looked_up(_STOPPED, secondary, SOURCE)
+        return JobMeaning(secondary, said, reason=_NO_CAPACITY if said is words.PREEMPTED else "")
+    if status == "Failed":
+        return _failed(" ".join(failure_reason.split())[:_SHOWN])
+    return JobMeaning(status, said)
 
 
 def _failed(reason: str) -> JobMeaning:
     """Return how a trial ended whose job failed for a reason, in one line."""
     known = words.by_reason(_REASONS, reason)
     if known:
-        return JobMeaning("Failed", known, None, reason)
+        return JobMeaning("Failed", known, reason=reason)
     code = next((int(found[1]) for pattern in _EXIT_CODES if (found := pattern.search(reason))), None)
     if not code:  # a job that failed did not end well, whatever a text says of a 0
-        return JobMeaning("Failed", words.over(TrialState.CRASHED, reason or words.LOST.cause), None, reason)
+        return JobMeaning("Failed", words.over(TrialState.CRASHED, reason or words.LOST.cause), reason=reason)
     code = 128 - code if code < 0 else code  # the toolkit writes signals as Python does
     return JobMeaning("Failed", words.by_exit_code(code), code, reason)

@@ -1,33 +1,35 @@
-"""What the backends of all services of AWS have in common: options, requests as text, splitting, waiting."""
+"""What the backends of all services of AWS have in common: options, requests as text, splitting, questions, waiting."""
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from abc import abstractmethod
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
+from slurmsweep.backends.aws import logs, templates
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import TITLES, Client, region_of, require_boto3
 from slurmsweep.backends.base import DEFAULT_TEMPLATE, Ability, Backend, JobRequest, StartEstimate, SubmitResult
 from slurmsweep.backends.following import follow
 from slurmsweep.backends.keys import parts_of
-from slurmsweep.errors import JobLimitError, NotFoundError, SlurmsweepError, UsageError
+from slurmsweep.errors import (
+    JobLimitError,
+    NotFoundError,
+    SchedulerUnavailableError,
+    SlurmsweepError,
+    UsageError,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from slurmsweep.backends.aws.templates import Document
-    from slurmsweep.backends.base import (
-        Answer,
-        Asked,
-        JobSource,
-        Options,
-        SubmitOptions,
-        SubmitPart,
-        Submitted,
-    )
+    from slurmsweep.backends.base import Answer, Asked, JobSource, Options, SubmitOptions, SubmitPart, Submitted
+    from slurmsweep.backends.keys import JobRef
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.tail import AttemptId
 
@@ -36,6 +38,9 @@ Thing = TypeVar("Thing")
 
 #: Seconds without an end in the journal before a service is asked, while a command waits for jobs.
 _PERIOD = 15.0
+
+#: Seconds for which a job that this process submitted counts as waiting though no answer has it yet.
+_UNSEEN = 60.0
 
 
 class _PartTaken(NamedTuple):
@@ -57,6 +62,9 @@ class AwsBackend(Backend):
 
     has_scripts: ClassVar[bool] = False
 
+    #: The operation of AWS whose input a job template is; empty where jobs have no template.
+    operation: ClassVar[str] = ""
+
     #: The largest number of jobs in one submission.
     most_tasks: ClassVar[int]
 
@@ -65,6 +73,9 @@ class AwsBackend(Backend):
 
     #: Options that this service has; a wish for another one is refused, or ignored with a notice.
     known: ClassVar[frozenset[str]]
+
+    #: Jobs that this process submitted, and when, by the key of their submission.
+    _submitted: ClassVar[dict[str, tuple[float, tuple[str, ...]]]] = {}
 
     def __init__(self) -> None:
         #: By name of the submission.
@@ -87,15 +98,14 @@ class AwsBackend(Backend):
     # What each service has of its own
 
     @abstractmethod
-    def template(self, wish: SubmitOptions) -> Document | None:
-        """Return the checked template of a wish; None where the service has none."""
-
-    @abstractmethod
     def requests(self, request: JobRequest) -> list[tuple[str, dict[str, Any]]]:
         """Return each request that :meth:`send` makes: its operation in AWS's spelling, and its input.
 
         The values of variables that are passed on are not in it: ``<value of NAME>`` stands for each.
         """
+
+    def refuse_template(self, content: dict[str, Any], where: str) -> None:
+        """Refuse a template that AWS takes, and that runs no agent. By default none is refused."""
 
     def asks(self, template: Document) -> Options:
         """Return what a template asks for, as options: it counts where nothing else says it. By default nothing."""
@@ -107,13 +117,25 @@ class AwsBackend(Backend):
         self.requests(request)
         return ()
 
+    def stream(self, ref: JobRef) -> tuple[str, str, str] | None:
+        """Return region, group and stream of what a job wrote into CloudWatch Logs; None by default, and for none yet.
+
+        Raises SlurmsweepError where the service does not say it.
+        """
+        del ref
+        return None
+
+    def poll_while_waiting(self, jobs: Iterable[str]) -> Answer:
+        """Ask as :meth:`poll`, for a command that waits until no job is left."""
+        return self.poll(jobs)
+
     # Before anything is submitted
 
     def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
         """Refuse wrong options and templates; return a notice about each kind of wish that means nothing here."""
         require_boto3()
         self.template(wish)
-        merged = self._merged(wish, source)
+        merged = self.options(wish, source)
         unknown = sorted(merged.keys() - self.known)
         if unknown:
             raise UsageError(
@@ -132,9 +154,29 @@ class AwsBackend(Backend):
             notices.append("setup: of your defaults is for batch scripts: a container has what its image has")
         return (*notices, *self.looks(self.request(source, 1, wish))) if source else tuple(notices)
 
-    def options(self, wish: SubmitOptions, source: JobSource) -> Options:
-        """Return options by long name: command line, ``aws:`` of the sweep file, ``aws:`` of the defaults."""
-        return self._merged(wish, source)
+    def template(self, wish: SubmitOptions) -> Document | None:
+        """Return the template that a wish names, checked; else (Slurm's own is none here) the built-in one.
+
+        None where the service has no templates. Raises UsageError.
+        """
+        if not self.operation:
+            return None
+        name = self.name if wish.template in ("", DEFAULT_TEMPLATE) else wish.template
+        found = templates.load(name, self.name, self.operation)
+        self.refuse_template(found.content, f"job template {found.path}")
+        return found
+
+    def options(self, wish: SubmitOptions, source: JobSource | None) -> dict[str, str | bool]:
+        """Return options by long name: command line, ``aws:`` of the sweep file, of the defaults, then the template.
+
+        Files are for all services, so what this one does not know counts only where it is said now.
+        """
+        said = aws_options.merge((aws_options.COMMAND_LINE, wish.options or {}))
+        files = self._of_files(source, wish.options or {})
+        merged = {name: value for name, value in files.items() if name in self.known or name in said}
+        template = None if "definition" in merged else self.template(wish)  # what a definition asks for is in AWS
+        asks = aws_options.merge((f"job template {template.path}", self.asks(template))) if template else {}
+        return {**asks, **merged}
 
     def normalized(self, options: Options) -> Options:
         """Return options by their long names. Raises UsageError."""
@@ -155,7 +197,7 @@ class AwsBackend(Backend):
             trials=trials,
             agents=None,
             width=None,
-            options=self._merged(wish, source),
+            options=self.options(wish, source),
             template=template.name if template else "",
             body=template.text if template else "",
             source=source,
@@ -210,8 +252,16 @@ class AwsBackend(Backend):
 
     def _sizes(self, request: JobRequest) -> list[int]:
         most = self.most_assigned if request.attempt_ids else self.most_tasks
-        whole, rest = divmod(request.tasks, most)
-        return [most] * whole + ([rest] if rest else [])
+        return [len(part) for part in in_parts(range(request.tasks), most)]
+
+    def note_submitted(self, key: str, jobs: Iterable[str]) -> None:
+        """Remember for a while that this process submitted these jobs: an answer of AWS may not have them yet."""
+        self._submitted[key] = time.monotonic(), tuple(jobs)
+
+    def just_submitted(self, key: str) -> tuple[str, ...]:
+        """Return the jobs of a submission that this process made within the last 60 s; none of any other."""
+        when, jobs = self._submitted.get(key, (0.0, ()))
+        return jobs if jobs and time.monotonic() - when < _UNSEEN else ()
 
     # Looking
 
@@ -232,16 +282,15 @@ class AwsBackend(Backend):
     ) -> None:
         """Wait for ends in the journal; ask the service where none came for 15 s. Ctrl-C ends the waiting only."""
         del may_start  # the service starts the jobs
-        follow(jobs, target, refresh, seen, self.poll, _PERIOD)
+        follow(jobs, target, refresh, seen, self.poll_while_waiting, _PERIOD)
 
-    def _merged(self, wish: SubmitOptions, source: JobSource | None) -> dict[str, str | bool]:
-        """Return all options; files are for all services, so what this one has not counts only where it is said now."""
-        said = aws_options.merge((aws_options.COMMAND_LINE, wish.options or {}))
-        files = self._of_files(source, wish.options or {})
-        merged = {name: value for name, value in files.items() if name in self.known or name in said}
-        template = None if "definition" in merged else self.template(wish)  # what a definition asks for is in AWS
-        asks = aws_options.merge((f"job template {template.path}", self.asks(template))) if template else {}
-        return {**asks, **merged}
+    def last_words(self, ref: JobRef, lines: int = 5) -> tuple[str, ...]:
+        """Return the last lines that a job wrote into its log stream. Never raises: without a log there are none."""
+        with suppress(SlurmsweepError):
+            if found := self.stream(ref):
+                region, group, stream = found
+                return logs.tail(client("logs", region), group, stream, lines)
+        return ()
 
     @staticmethod
     def _of_files(source: JobSource | None, over: Options | None = None) -> dict[str, str | bool]:
@@ -252,16 +301,24 @@ class AwsBackend(Backend):
             (aws_options.COMMAND_LINE, over or {}),
         )
 
-    @staticmethod
-    def template_name(wish: SubmitOptions, default: str) -> str:
-        """Return the template that a wish names; ``default`` where it names none, or Slurm's own."""
-        return default if wish.template in ("", DEFAULT_TEMPLATE) else wish.template
-
 
 @cache
 def client(service: str, region: str) -> Client:
     """Return the one client of a service in a region that this process has."""
     return Client(service, region)
+
+
+def client_of(cluster: str) -> Client:
+    """Return the client of the service and region that a cluster's name begins with: ``ecs:eu-west-1/sweeps``.
+
+    Raises:
+        SchedulerUnavailableError: it cannot be had here, because boto3 is not installed for example: nothing is known.
+    """
+    service, _, place = cluster.partition(":")
+    try:
+        return client(service, region_of(place.partition("/")[0]))
+    except UsageError as error:
+        raise SchedulerUnavailableError(f"jobs of {cluster} could not be asked about: {error}") from error
 
 
 def by_cluster(keys: Iterable[str]) -> dict[str, list[str]]:
@@ -272,18 +329,19 @@ def by_cluster(keys: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-def answers(jobs: Iterable[str], ask: Callable[[str, list[str]], Answered]) -> tuple[list[Answered], str]:
-    """Return what ``ask`` says of the ids of each cluster, and what became of the questions.
+def answers(jobs: Collection[str], ask: Callable[[str, list[str]], Iterable[Answered]]) -> tuple[list[Answered], str]:
+    """Return all that ``ask`` yields for the ids of each cluster, and what became of the questions.
 
     That is ``used``, ``not needed``, or the error at which they ended; what was answered before stays.
     """
     found: list[Answered] = []
     try:
         for cluster, ids in by_cluster(jobs).items():
-            found.append(ask(cluster, ids))
+            for answer in ask(cluster, ids):
+                found.append(answer)  # noqa: PERF402 - what came before an error stays
     except SlurmsweepError as error:
         return found, str(error)
-    return found, "used" if found else "not needed"
+    return found, "used" if jobs else "not needed"
 
 
 def in_parts(things: Sequence[Thing], size: int) -> Iterable[Sequence[Thing]]:

@@ -14,12 +14,11 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from slurmsweep.backends.aws import ec2_words
-from slurmsweep.backends.aws.client import region_of
+from slurmsweep.backends.aws.client import TITLES, region_of
 from slurmsweep.backends.aws.options import RESOURCES
-from slurmsweep.backends.aws.queue import address
-from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client, in_parts
+from slurmsweep.backends.aws.queue import QueueAddress, address
+from slurmsweep.backends.aws.service import AwsBackend, by_cluster, client, client_of, in_parts
 from slurmsweep.backends.base import Ability, Answer, Asked, JobStatus, SubmitOptions, Wait
-from slurmsweep.backends.following import follow
 from slurmsweep.backends.keys import JobRef, key_on
 from slurmsweep.errors import (
     NotFoundError,
@@ -32,11 +31,10 @@ from slurmsweep.state.filesystem import Fitness, Opinion
 from slurmsweep.state.owner import service_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-    from slurmsweep.backends.aws.templates import Document
+    from slurmsweep.backends.aws.client import Client
     from slurmsweep.backends.base import JobRequest, JobSource, Options
-    from slurmsweep.state.replay import SweepView
 
 #: Messages in one request, and machines in one question.
 _BATCH, _MACHINES = 10, 200
@@ -48,11 +46,8 @@ _AGAIN = (0.5, 1.0, 2.0, 4.0)
 _WAITING = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed")
 _TAKEN = "ApproximateNumberOfMessagesNotVisible"
 
-#: Seconds without an end in the journal before SQS is asked, while a command waits.
-_PERIOD = 15.0
-
 #: What is asked about messages, for people.
-_SOURCE = "Amazon SQS"
+_SOURCE = TITLES["sqs"]
 
 _WAITS = Wait(
     "their messages wait for a machine that takes them",
@@ -68,20 +63,17 @@ class SqsBackend(AwsBackend):
     most_tasks: ClassVar[int] = 10_000
     known: ClassVar[frozenset[str]] = frozenset({"queue", "region"})
 
-    def template(self, wish: SubmitOptions) -> Document | None:
-        """Return None: a message has no template."""
-        del wish
-        return None
-
     def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
         """Refuse wrong options and a queue that is none; say which wishes machines that listen do not hear."""
         notices = super().check(wish, source)
-        asked_for = super()._merged(wish, source)
-        unheard = [name for name in RESOURCES if name in asked_for]
-        if unheard:
-            named = ", ".join(unheard)
-            notices += (f"{named}: a machine gives a trial what it has, and the time of `slurmsweep listen --time`",)
+        wished = super().options(wish, source)
+        if unheard := ", ".join(name for name in RESOURCES if name in wished):
+            notices += (f"{unheard}: a machine gives a trial what it has, and the time of `slurmsweep listen --time`",)
         return notices
+
+    def options(self, wish: SubmitOptions, source: JobSource | None) -> dict[str, str | bool]:
+        """Return the options of messages: the resources that jobs of other services ask for mean nothing here."""
+        return {name: value for name, value in super().options(wish, source).items() if name not in RESOURCES}
 
     def asked(self, options: Options) -> Asked:
         """Return nothing: a message asks for no resources."""
@@ -108,9 +100,10 @@ class SqsBackend(AwsBackend):
         """
         queue = address(request.options.get("queue"))
         cluster, sent = self.cluster(request.options), 0
+        sqs = client(self.name, region_of(cluster.partition(":")[2]))
         for _, content in self.requests(request):
             try:
-                _send_batch(cluster.partition(":")[2], content["QueueUrl"], content["Entries"])
+                _send_batch(sqs, content["QueueUrl"], content["Entries"])
             except (NotFoundError, SchedulerError) as error:
                 kind = SubmissionRefusedError if isinstance(error, NotFoundError) else type(error)
                 before = f"; before these {sent} of {request.tasks} messages were sent, and each lets a trial run"
@@ -147,8 +140,7 @@ class SqsBackend(AwsBackend):
             region = str(options.get("region") or queue.region) or region_of()
         except UsageError as error:
             return [("queue", Opinion(Fitness.BAD, str(error)))]
-        looks = ("queue", lambda: doctor.sqs_queue(queue.url, queue.name, region))
-        return doctor.after_identity(region, lambda: doctor.each(looks))
+        return doctor.after_identity(region, lambda: doctor.each(("queue", lambda: _examined(queue, region))))
 
     def poll(self, jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
         """Ask SQS how many messages wait, and EC2 about machines.
@@ -158,17 +150,9 @@ class SqsBackend(AwsBackend):
         """
         return self._poll(jobs, wanted, with_taken=False)
 
-    def wait(
-        self,
-        jobs: Sequence[str],
-        target: int,
-        refresh: Callable[[], SweepView],
-        may_start: Callable[[], bool] = lambda: True,
-        seen: Callable[[Answer], None] = lambda _: None,
-    ) -> None:
-        """Wait for ends in the journal, while messages wait or machines have some. Ctrl-C ends the waiting only."""
-        del may_start  # machines take messages when they like
-        follow(jobs, target, refresh, seen, lambda keys: self._poll(keys, (), with_taken=True), _PERIOD)
+    def poll_while_waiting(self, jobs: Iterable[str]) -> Answer:
+        """Ask the same, and count messages that a machine has: a command waits while there are some."""
+        return self._poll(jobs, (), with_taken=True)
 
     def cancel(self, targets: Collection[str], *, only_waiting: bool = False) -> None:
         """Do nothing: the sweep's order is enough.
@@ -191,21 +175,27 @@ class SqsBackend(AwsBackend):
                 statuses |= _machines(cluster, ids)
         return Answer(statuses, "not needed")
 
-    def _merged(self, wish: SubmitOptions, source: JobSource | None) -> dict[str, str | bool]:
-        """Return the options of messages: those of other services mean nothing here."""
-        return {name: value for name, value in super()._merged(wish, source).items() if name not in RESOURCES}
+
+def _examined(queue: QueueAddress, region: str) -> tuple[str, Opinion]:
+    """Return whether the queue is there, how many messages wait in it, and whether it keeps those refused."""
+    wanted = [_WAITING[0], "RedrivePolicy"]
+    found = client("sqs", region).ask("get_queue_attributes", QueueUrl=queue.url, AttributeNames=wanted)["Attributes"]
+    if "RedrivePolicy" not in found:
+        why = f"{queue.name} has no redrive policy: a message that no machine may run comes for ever"
+        return "queue", Opinion(Fitness.WARN, why, "give it a queue for dead letters, with maxReceiveCount 5")
+    return "queue", Opinion(Fitness.GOOD, f"about {found[_WAITING[0]]} messages wait in {queue.name}")
 
 
-def _send_batch(region: str, url: str, entries: list[dict[str, Any]]) -> None:
+def _send_batch(sqs: Client, url: str, entries: list[dict[str, Any]]) -> None:
     """Send messages until SQS has taken all of them. Raises SchedulerError."""
     total = len(entries)
     for delay in (*_AGAIN, None):
-        answer = client("sqs", region).ask("send_message_batch", QueueUrl=url, Entries=entries)
+        answer = sqs.ask("send_message_batch", QueueUrl=url, Entries=entries)
         failed = {found["Id"]: found for found in answer.get("Failed", ())}
         if not failed:
             return
         first = next(iter(failed.values()))
-        words = f"Amazon SQS took {total - len(failed)} of {total} messages: {first.get('Code', '')}"
+        words = f"{_SOURCE} took {total - len(failed)} of {total} messages: {first.get('Code', '')}"
         words = f"{words}: {first.get('Message', '')}".rstrip(": ")
         if any(found.get("SenderFault") for found in failed.values()):
             raise SubmissionRefusedError(words)
@@ -228,7 +218,7 @@ def _messages(cluster: str, ids: Sequence[str], *, with_taken: bool) -> dict[Job
         counts[sweep] = counts.get(sweep, 0) + int(count or 0)
     found: dict[JobRef, JobStatus] = {}
     for queue, counts in sent.items():
-        waiting, taken = _counted(cluster.partition(":")[2], queue)
+        waiting, taken = _counted(client_of(cluster), queue)
         for sweep, most in sorted(counts.items()):
             mine = min(waiting, most)
             for n in range(mine + (min(taken, most) if with_taken else 0)):
@@ -246,9 +236,8 @@ def _waiting(queue: str, sweep: str) -> JobStatus:
 _TAKEN_MESSAGE = JobStatus("RUNNING", True, None, "", None, "", _SOURCE)
 
 
-def _counted(region: str, queue: str) -> tuple[int, int]:
+def _counted(sqs: Client, queue: str) -> tuple[int, int]:
     """Return how many messages of a queue wait, and how many a machine has; none of a queue that is gone."""
-    sqs = client("sqs", region)
     try:
         url = sqs.ask("get_queue_url", QueueName=queue)["QueueUrl"]
         said = sqs.ask("get_queue_attributes", QueueUrl=url, AttributeNames=[*_WAITING, _TAKEN])["Attributes"]
@@ -259,11 +248,11 @@ def _counted(region: str, queue: str) -> tuple[int, int]:
 
 def _machines(cluster: str, ids: Sequence[str]) -> dict[JobRef, JobStatus]:
     """Return what EC2 says of machines. One that it does not know is absent: it was terminated an hour ago or more."""
-    region, found = cluster.partition(":")[2], {}
+    ec2, found = client_of(cluster), {}
     for part in in_parts(ids, _MACHINES):
         # by a filter: a question by ids is refused as a whole where one of them is forgotten
         asked = [{"Name": "instance-id", "Values": list(part)}]
-        for reservation in client("ec2", region).pages("describe_instances", "Reservations", Filters=asked):
+        for reservation in ec2.pages("describe_instances", "Reservations", Filters=asked):
             for one in reservation.get("Instances", ()):
                 state, reason = one.get("State", {}).get("Name", ""), one.get("StateReason", {}).get("Code", "")
                 node = one.get("PrivateDnsName", "")

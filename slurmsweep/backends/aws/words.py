@@ -1,12 +1,11 @@
-"""What the words of AWS's services mean for a job and its trial: what all tables have in common, and that of Batch.
+"""What the words of AWS's services mean for a job and its trial: what the tables of all services have in common.
 
-Each service has one total table of the states that its own model knows; a state that is not in it raises, and has no
-default. Why a job ended stands in texts that AWS may change: they are read by how they begin, the first row that fits
-counts, and a text that fits none is shown as it stands. Tables of other services are in modules of their own beside
-this one (``ecs_words``, ``sagemaker_words``).
+Each service has one total table of the states that its own model knows, in a module beside this one (``batch_words``,
+``ecs_words``, ``sagemaker_words``, ``ec2_words``); a state that is not in it raises, and has no default. Why a job
+ended stands in texts that AWS may change: they are read by how they begin, the first row that fits counts, and a text
+that fits none is shown as it stands.
 
-Sources: the model of Batch in botocore (``JobStatus``); AWS Batch User Guide, "Job states", "Automated job retries",
-"Jobs stuck in RUNNABLE status"; texts that were seen in public issues (marked so in docs/aws.md).
+Sources: texts of Amazon ECS that were seen in public issues (marked so in docs/aws.md).
 """
 
 from __future__ import annotations
@@ -15,19 +14,19 @@ import re
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurmsweep.backends.base import CANNOT_START, Wait
+from slurmsweep.backends.base import CANNOT_START
 from slurmsweep.errors import SchedulerError
 from slurmsweep.state.lifecycle import TrialState
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 #: The reason of our own orders, which AWS gives back as the reason of the end.
 OUR_ORDER = "slurmsweep cancel"
 
 
 class Said(NamedTuple):
-    """The meaning of what a service says of one job.
+    """The meaning of what a service says of one job. Its fields are those of a :class:`.JobStatus` with these names.
 
     Attributes:
         alive: the job runs, waits, or will run again.
@@ -53,21 +52,11 @@ def over(state: TrialState, cause: str = "") -> Said:
 PREEMPTED = over(TrialState.PREEMPTED, "preempted")
 OUT_OF_MEMORY = over(TrialState.CRASHED, "oom")
 TIMED_OUT = over(TrialState.CRASHED, "timeout")
+NODE_FAIL = over(TrialState.CRASHED, "node_fail")
 NEVER_STARTED = over(TrialState.CRASHED, CANNOT_START)
 CANCELLED = over(TrialState.KILLED, "cancelled")
 #: The service says that it is over, and not why.
 LOST = over(TrialState.CRASHED, "lost")
-
-#: How the texts of ECS begin where it could not start a container; Batch, which runs its jobs there, passes them on.
-NOT_STARTED = (
-    "Task failed to start",
-    "CannotPullContainer",
-    "CannotStartContainer",
-    "CannotCreateContainer",
-    "CannotInspectContainer",
-    "DockerTimeoutError",
-    "ResourceInitializationError",
-)
 
 
 class Row(NamedTuple):
@@ -75,6 +64,24 @@ class Row(NamedTuple):
 
     begins: str
     said: Said
+
+
+#: Texts of Amazon ECS about containers that it ended, and about those that it could not start. Batch, which runs its
+#: jobs there, passes them on.
+CONTAINER_ENDED = (
+    Row("OutOfMemoryError", OUT_OF_MEMORY),  # counts before an exit code: some scripts end with one of their own
+    Row("Host EC2", PREEMPTED),
+    Row("Your Spot Task was interrupted", PREEMPTED),
+)
+CONTAINER_NOT_STARTED = (
+    Row("Task failed to start", NEVER_STARTED),
+    Row("CannotPullContainer", NEVER_STARTED),
+    Row("CannotStartContainer", NEVER_STARTED),
+    Row("CannotCreateContainer", NEVER_STARTED),
+    Row("CannotInspectContainer", NEVER_STARTED),
+    Row("DockerTimeoutError", NEVER_STARTED),
+    Row("ResourceInitializationError", NEVER_STARTED),
+)
 
 
 def by_reason(table: Sequence[Row], *texts: str) -> Said | None:
@@ -109,97 +116,9 @@ def looked_up(table: Mapping[str, Said], word: str, service: str) -> Said:
     return table[word]
 
 
-# AWS Batch
-
-#: ``FAILED`` is any other end: :func:`batch_job` reads the reasons.
-_BATCH = {
-    **dict.fromkeys(("SUBMITTED", "PENDING", "RUNNABLE"), WAITING),
-    **dict.fromkeys(("STARTING", "RUNNING"), RUNNING),
-    "SUCCEEDED": over(TrialState.FINISHED),
-    "FAILED": LOST,
-}
-
-#: States of a job that lives, in the order of its life; those in which it waits; and those in which it is over.
-BATCH_LIVE = tuple(word for word, said in _BATCH.items() if said.alive)
-BATCH_WAITING = tuple(word for word, said in _BATCH.items() if said.waits)
-BATCH_OVER = tuple(word for word, said in _BATCH.items() if not said.alive)
-
-_BATCH_REASONS = (
-    Row(OUR_ORDER, CANCELLED),
-    Row("OutOfMemoryError", OUT_OF_MEMORY),  # before exit codes: some scripts end with one of their own
-    Row("Host EC2", PREEMPTED),
-    Row("Your Spot Task was interrupted", PREEMPTED),
-    Row("Job attempt duration exceeded timeout", TIMED_OUT),
-    *(Row(begins, NEVER_STARTED) for begins in NOT_STARTED),
-)
-
-
-def batch_job(
-    status: str, reason: str = "", container_reason: str = "", exit_code: int | None = None, *, by_order: bool = False
-) -> Said:
-    """Return what Batch says of a job.
-
-    Args:
-        status: of the job.
-        reason: its ``statusReason``.
-        container_reason: ``container.reason``.
-        exit_code: ``container.exitCode``; None where it is missing.
-        by_order: ``isTerminated`` or ``isCancelled``: a person ended it, with any reason.
-
-    Raises:
-        SchedulerError: there is no such state.
-    """
-    said = looked_up(_BATCH, status, "AWS Batch")
-    if said is not LOST:
-        return said
-    if by_order:
-        return CANCELLED
-    found = by_reason(_BATCH_REASONS, container_reason, reason)
-    if found:
-        return found
-    said = by_exit_code(exit_code)
-    return said if said.state is not TrialState.FINISHED else LOST
-
-
-_HELP_QUEUE = "`slurmsweep cancel {sweep}`, then `slurmsweep resubmit {sweep} --queue OTHER`"
-
-_BATCH_WAITS = (
-    ("CAPACITY:", Wait("AWS has no such machine free in the zones of the queue", f"if it lasts, {_HELP_QUEUE}")),
-    (
-        "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE",
-        Wait(
-            "no compute environment of the queue may have as many CPUs as the job asks for",
-            "raise its maxvCpus; or cancel, and submit again with fewer --cpus-per-task",
-            is_stuck=True,
-        ),
-    ),
-    (
-        "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT",
-        Wait(
-            "no machine of the queue has the CPUs, memory or GPUs that the job asks for",
-            f"{_HELP_QUEUE}, or ask for less",
-            is_stuck=True,
-        ),
-    ),
-    (
-        "MISCONFIGURATION:SERVICE_ROLE_PERMISSIONS",
-        Wait("Batch's own role lacks a permission", "`slurmsweep doctor --backend batch`", is_stuck=True),
-    ),
-    (
-        "MISCONFIGURATION:",
-        Wait("the queue, its compute environment or the job is set up wrongly", _HELP_QUEUE, is_stuck=True),
-    ),
-    (
-        "ACTION_REQUIRED",
-        Wait("the queue's compute environment needs mending", "`slurmsweep doctor --backend batch`", is_stuck=True),
-    ),
-    ("UNDETERMINED", Wait("Batch does not know why", "`slurmsweep doctor --backend batch`")),
-)
-
-
-def batch_wait(reason: str) -> Wait | None:
-    """Return what the reason of a job that waits means; None where it is not known, so that it is shown as it is."""
-    return next((wait for begins, wait in _BATCH_WAITS if reason.startswith(begins)), None)
+def unsuccessful(ends: Iterable[Said]) -> Iterable[str]:
+    """Return the cause of each end of a job that did not succeed; jobs that are alive have none."""
+    return (said.cause for said in ends if said.state and said.state is not TrialState.FINISHED)
 
 
 _INSTANCE = re.compile(r"\bi-[0-9a-f]{8,17}\b")

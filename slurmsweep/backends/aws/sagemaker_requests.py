@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends.aws import options as aws_options
@@ -87,11 +86,6 @@ def documents(request: JobRequest, *, shown: bool) -> list[dict[str, Any]]:
         variables = {**common["Environment"], **slots}
         contents.append({**common, "TrainingJobName": f"{request.name}-{number}", "Environment": variables})
     return contents
-
-
-def renamed(request: JobRequest, name: str) -> JobRequest:
-    """Return the same request under another name."""
-    return replace(request, name=name)
 
 
 def own_words(content: dict[str, Any]) -> str:
