@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from slurmsweep.backends.aws import batch_jobs, batch_requests, batch_words, logs, words
+from slurmsweep.backends.aws import batch_jobs, batch_requests, batch_words, words
 from slurmsweep.backends.aws import container as container_parts
 from slurmsweep.backends.aws import options as aws_options
 from slurmsweep.backends.aws.client import region_of
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 #: Jobs that one order takes.
 _MOST_ORDERED = 50
+
+#: A job that this process submitted, and that no answer has yet.
+_UNSEEN_JOB = JobStatus("SUBMITTED", True, None, "", None, "", batch_words.SOURCE, waits=True)
 
 #: Seconds between two looks for jobs by their name, where none is found: lists lag behind submissions.
 _SEARCHES = (1.0, 2.0, 3.0)
@@ -93,8 +96,8 @@ class BatchBackend(AwsBackend):
         definition = str(request.options.get("definition") or "")
         if not definition:
             content = batch_requests.definition(request)
-            known = batch_jobs.registered(batch, content) or batch.ask("register_job_definition", **content)
-            definition = known["jobDefinitionArn"]
+            definition = batch_jobs.registered(batch, content)
+            definition = definition or batch.ask("register_job_definition", **content)["jobDefinitionArn"]
         submission = batch_requests.submission(request, definition, shown=False)
         job = batch.submit("submit_job", **submission)["jobId"]
         key = key_on(job, f"{self.name}:{region}")
@@ -140,7 +143,7 @@ class BatchBackend(AwsBackend):
     def output_place(self, jobs_dir: str) -> str:
         """Return the group of logs of CloudWatch, unless the job definition names another one."""
         del jobs_dir
-        return f"CloudWatch Logs, group {logs.BATCH_GROUP}, a stream for each attempt of a job"
+        return f"CloudWatch Logs, group {batch_jobs.LOG_GROUP}, a stream for each attempt of a job"
 
     def stream(self, ref: JobRef) -> tuple[str, str, str] | None:
         """Return region, group and stream of what a job wrote in its last attempt."""
@@ -151,8 +154,8 @@ class BatchBackend(AwsBackend):
         settings = container.get("logConfiguration", {}).get("options", {})
         if not container.get("logStreamName"):
             return None
-        region, group = settings.get("awslogs-region") or batch.region, settings.get("awslogs-group", logs.BATCH_GROUP)
-        return region, group, container["logStreamName"]
+        region = settings.get("awslogs-region") or batch.region
+        return region, settings.get("awslogs-group", batch_jobs.LOG_GROUP), container["logStreamName"]
 
     # Ordering
 
@@ -162,10 +165,6 @@ class BatchBackend(AwsBackend):
         for cluster, ids in by_cluster(targets).items():
             orders = [job for target in ids for job in _jobs_of(target)]
             _order(client_of(cluster), operation, orders)
-
-
-#: A job that this process submitted, and that no answer has yet.
-_UNSEEN_JOB = JobStatus("SUBMITTED", True, None, "", None, "", batch_words.SOURCE, waits=True)
 
 
 def _jobs_of(target: str) -> Iterator[str]:

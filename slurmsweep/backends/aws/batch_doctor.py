@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.backends.aws import batch_jobs, batch_requests, doctor, logs
+from slurmsweep.backends.aws import batch_jobs, batch_requests, doctor
 from slurmsweep.backends.aws.service import client
 from slurmsweep.state.filesystem import Fitness, Opinion
 
@@ -29,19 +28,12 @@ def look(options: Options, region: str, request: Callable[[], JobRequest]) -> li
         seen, container = doctor.definition_in_aws(lambda: _definition(batch, named))
     else:
         seen, content = doctor.definition_to_make(
-            lambda: batch_requests.definition(request()), lambda content: _registered(batch, content)
+            lambda: batch_requests.definition(request()), lambda content: batch_jobs.registered(batch, content)
         )
         container = content.get("containerProperties", {})
     settings = container.get("logConfiguration", {}).get("options", {})
-    group = settings.get("awslogs-group", logs.BATCH_GROUP)
-    is_made = group == logs.BATCH_GROUP or settings.get("awslogs-create-group") == "true"
-    there = settings.get("awslogs-region", region)
-    roles = {name: container[name] for name in ("jobRoleArn", "executionRoleArn") if name in container}
-    found = doctor.each(
-        ("logs", lambda: doctor.log_group(group, there, is_made=is_made)),
-        *((name, partial(doctor.role, arn, name, region)) for name, arn in roles.items()),
-    )
-    return [*queues, *seen, *found]
+    roles = {name: container.get(name, "") for name in ("jobRoleArn", "executionRoleArn")}
+    return [*queues, *seen, *doctor.logs_and_roles(settings, roles, region, made_group=batch_jobs.LOG_GROUP)]
 
 
 def _queue(batch: Client, name: str) -> list[Finding]:
@@ -85,12 +77,6 @@ def _environments(batch: Client, arns: Sequence[str]) -> Iterator[Finding]:
             yield "compute", Opinion(Fitness.WARN, why, "it changes at this moment: look again")
         else:
             yield "compute", Opinion(Fitness.GOOD, why)
-
-
-def _registered(batch: Client, content: Mapping[str, Any]) -> str:
-    """Return the name of a definition with this content, with its revision; empty where there is none."""
-    known = batch_jobs.registered(batch, content)
-    return f"{known['jobDefinitionName']}:{known['revision']}" if known else ""
 
 
 def _definition(batch: Client, name: str) -> tuple[Finding, Mapping[str, Any]]:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from slurmsweep.backends.aws.client import Client
     from slurmsweep.backends.aws.words import Said
 
+#: The group of CloudWatch Logs into which jobs write where their definition names none.
+LOG_GROUP = "/aws/batch/job"
+
 #: Jobs that DescribeJobs takes.
 _MOST_DESCRIBED = 100
 
@@ -214,9 +217,9 @@ def unsuccessful(batch: Client, ids: Sequence[str]) -> Iterator[str]:
         yield from words.unsuccessful(map(said_of, jobs))
 
 
-def registered(batch: Client, content: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Return the newest active definition with this content, the input of RegisterJobDefinition; None for none."""
+def registered(batch: Client, content: Mapping[str, Any]) -> str:
+    """Return the ARN of the newest active definition with this content, the input of RegisterJobDefinition; else ""."""
     name, digest = content["jobDefinitionName"], content["tags"][DIGEST_TAG]
     active = batch.pages("describe_job_definitions", "jobDefinitions", jobDefinitionName=name, status="ACTIVE")
     same = [one for one in active if one.get("tags", {}).get(DIGEST_TAG) == digest]
-    return max(same, key=lambda one: one["revision"], default=None)
+    return str(max(same, key=lambda one: one["revision"])["jobDefinitionArn"]) if same else ""

@@ -6,6 +6,7 @@ jobs need not be allowed to read roles.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends.aws.client import LOG_IN, region_of
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     #: What was looked at, and what was seen.
     Finding = tuple[str, Opinion]
+
+    #: What is to be looked at, and the function that does it.
+    Look = tuple[str, Callable[[], Finding | list[Finding]]]
 
 
 def identity(region: str) -> Finding:
@@ -50,6 +54,24 @@ def log_group(name: str, region: str, *, is_made: bool) -> Finding:
     return "logs", Opinion(Fitness.BAD, f"there is no log group {name}", advice)
 
 
+def logs_and_roles(
+    settings: Mapping[str, str], roles: Mapping[str, str], region: str, *, made_group: str = ""
+) -> list[Finding]:
+    """Return whether the group of logs and the roles of a container are there.
+
+    Args:
+        settings: options of its log driver ``awslogs``.
+        roles: their names or ARNs, by what they are for; empty for none.
+        region: of the jobs.
+        made_group: where it writes if the settings name no group; the service makes this one. Empty for nowhere.
+    """
+    group, there = settings.get("awslogs-group", made_group), settings.get("awslogs-region", region)
+    is_made = group == made_group or settings.get("awslogs-create-group") == "true"
+    looks: list[Look] = [("logs", partial(log_group, group, there, is_made=is_made))] if group else []
+    looks += [(name, partial(role, arn, name, region)) for name, arn in roles.items() if arn]
+    return each(*looks)
+
+
 def definition_in_aws(look: Callable[[], tuple[Finding, Mapping[str, Any]]]) -> tuple[list[Finding], Mapping[str, Any]]:
     """Return what ``look`` sees of a definition that a user named, and what it returns of the content, if it can."""
     known: dict[str, Any] = {}
@@ -69,18 +91,18 @@ def definition_to_make(
 
     Args:
         make: returns the content.
-        registered: returns the name of a definition in AWS that has this content; empty where there is none.
+        registered: returns the ARN of a definition in AWS that has this content; empty where there is none.
     """
     try:
         content = make()
-        name = registered(content)
+        arn = registered(content)
     except SlurmsweepError as error:
         return [("definition", Opinion(Fitness.WARN, str(error)))], {}
-    why = f"registered as {name}" if name else "the first submission makes it"
+    why = f"registered as {arn.rpartition('/')[2]}" if arn else "the first submission makes it"
     return [("definition", Opinion(Fitness.GOOD, why))], content
 
 
-def each(*looks: tuple[str, Callable[[], Finding | list[Finding]]]) -> list[Finding]:
+def each(*looks: Look) -> list[Finding]:
     """Return what each look saw; one that AWS refuses, or does not answer, is a finding under its own subject."""
     findings: list[Finding] = []
     for subject, look in looks:

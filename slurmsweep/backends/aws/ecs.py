@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 _PLACE_AGAIN = (1.0, 2.0, 4.0)
 _SEND_AGAIN = (0.5, 1.0, 2.0, 4.0)
 
+#: A task that this process started, and that no answer has yet.
+_UNSEEN_TASK = JobStatus("PROVISIONING", True, None, "", None, "", ecs_words.SOURCE, waits=True)
+
 #: Seconds between two looks for tasks by their submission's name, where none is found: lists lag behind.
 _SEARCHES = (1.0, 2.0)
 
@@ -198,10 +201,6 @@ class EcsBackend(AwsBackend):
             for task, status in self._statuses(cluster, ids).items():
                 if status.alive and (status.waits or not only_waiting):
                     _stop(place, task)
-
-
-#: A task that this process started, and that no answer has yet.
-_UNSEEN_TASK = JobStatus("PROVISIONING", True, None, "", None, "", ecs_words.SOURCE, waits=True)
 
 
 def _place_of(cluster: str) -> Cluster:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends.aws import doctor, ecs_requests, ecs_tasks
@@ -26,18 +25,11 @@ def look(request: JobRequest, region: str) -> list[Finding]:
         seen, content = doctor.definition_in_aws(lambda: _definition(ecs, named))
     else:
         seen, content = doctor.definition_to_make(
-            lambda: ecs_requests.definition(request),
-            lambda content: ecs_tasks.registered(ecs, content).rpartition("/")[2],
+            lambda: ecs_requests.definition(request), lambda content: ecs_tasks.registered(ecs, content)
         )
     [container, *_] = content.get("containerDefinitions") or [{}]
-    settings = ecs_tasks.log_settings(container)
-    looks = []
-    if "awslogs-group" in settings:
-        is_made, there = settings.get("awslogs-create-group") == "true", settings.get("awslogs-region", region)
-        looks.append(("logs", partial(doctor.log_group, settings["awslogs-group"], there, is_made=is_made)))
-    roles = {"executionRoleArn": content.get("executionRoleArn"), "role": options.get("role")}
-    looks += [(name, partial(doctor.role, str(arn), name, region)) for name, arn in roles.items() if arn]
-    return [*clusters, *seen, *doctor.each(*looks)]
+    roles = {"executionRoleArn": content.get("executionRoleArn", ""), "role": str(options.get("role") or "")}
+    return [*clusters, *seen, *doctor.logs_and_roles(ecs_tasks.log_settings(container), roles, region)]
 
 
 def _cluster(ecs: Client, name: str) -> Finding:

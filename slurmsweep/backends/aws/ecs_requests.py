@@ -30,6 +30,9 @@ _MOST_STARTED = 10
 #: Characters that the overrides of one RunTask may have, as JSON.
 _MOST_OVERRIDES = 8192
 
+#: In a definition's ``cpu`` and ``memory``: the word for 1024 units or MiB, and examples for people.
+_LARGE_UNITS = {"cpu": ("vcpu", "1024, or 1 vCPU"), "memory": ("gb", "2048, or 2 GB")}
+
 #: Options that are filled into a template.
 _OF_TEMPLATE = frozenset({"image", "secret", "efs"})
 
@@ -159,7 +162,7 @@ def doubts(request: JobRequest, content: Mapping[str, Any]) -> Iterator[str]:
 
 def resources_of(content: Mapping[str, Any]) -> Options:
     """Return what a template asks for, as options; parts of a CPU are none. Raises UsageError."""
-    units, mib = _units(content.get("cpu")), _mebibytes(content.get("memory"))
+    units, mib = _amount(content, "cpu"), _amount(content, "memory")
     asked = {"cpus-per-task": str(units // 1024) if units and not units % 1024 else "", "mem": f"{mib}M" if mib else ""}
     return {name: value for name, value in asked.items() if value}
 
@@ -187,8 +190,7 @@ def _size(options: Options, start: Target) -> dict[str, str]:
     asked = aws_options.asked(options)
     cpu, mib = asked.cpus and asked.cpus * 1024, asked.mem and round(asked.mem)
     if start.launch.is_fargate:
-        content = start.content
-        wanted = fargate.Size(cpu or _units(content.get("cpu")), mib or _mebibytes(content.get("memory")))
+        wanted = fargate.Size(cpu or _amount(start.content, "cpu"), mib or _amount(start.content, "memory"))
         found = fargate.fitting(wanted)
         if found is None:
             larger = fargate.next_size(wanted)
@@ -239,20 +241,11 @@ def _placement(options: Options, *, is_awsvpc: bool) -> dict[str, Any]:
     return found
 
 
-def _units(value: str | None) -> int:
-    """Return the CPU units of ``1024`` or ``1 vCPU``, a template's ``cpu``; 0 for none. Raises UsageError."""
-    return _amount(value, "vcpu", "cpu", "1024, or 1 vCPU")
-
-
-def _mebibytes(value: str | None) -> int:
-    """Return the MiB of ``2048`` or ``2 GB``, a template's ``memory``; 0 for none. Raises UsageError."""
-    return _amount(value, "gb", "memory", "2048, or 2 GB")
-
-
-def _amount(value: str | None, unit: str, key: str, example: str) -> int:
-    text = (value or "0").lower()
-    number = text.removesuffix(unit).strip()
+def _amount(content: Mapping[str, Any], key: str) -> int:
+    """Return the CPU units (``cpu``) or the MiB (``memory``) that a definition names; 0 for none. Raises UsageError."""
+    unit, example = _LARGE_UNITS[key]
+    text = str(content.get(key) or "0").lower()
     try:
-        return round(float(number) * (1024 if text.endswith(unit) else 1))
+        return round(float(text.removesuffix(unit)) * (1024 if text.endswith(unit) else 1))
     except ValueError as error:
-        raise UsageError(f"{key} {value!a} of the task definition is none: write {example}") from error
+        raise UsageError(f"{key} {content[key]!a} of the task definition is none: write {example}") from error

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import urllib.request
+from contextlib import suppress
 from http import HTTPStatus
 from urllib.error import HTTPError
 
@@ -88,16 +89,12 @@ class Ec2Machine(Machine):
 
 def this_machine(instance: str = "", region: str = "") -> Machine:
     """Return this machine; see :func:`slurmsweep.backends.registry.this_machine`."""
-    found: Machine | None = None
+    machine: Machine = Named(instance, region)
     is_asked = os.environ.get(_DISABLED, "").lower() != "true"
     if is_asked and not (instance and region):
-        try:
-            found = Ec2Machine(os.environ.get(_ENDPOINT) or _DEFAULT)
-        except (OSError, ValueError):  # no machine of EC2, or one whose service is closed to this process
-            found = None
-    if found and (instance or region):
-        found.instance, found.region = instance or found.instance, region or found.region
-    machine = found or Named(instance, region)
+        with suppress(OSError, ValueError):  # no machine of EC2, or one whose service is closed to this process
+            machine = Ec2Machine(os.environ.get(_ENDPOINT) or _DEFAULT)
+            machine.instance, machine.region = instance or machine.instance, region or machine.region
     if not re.fullmatch(JOB_ID, machine.instance) or not re.fullmatch(REGION, machine.region):
         said = f"{machine.instance!a} in {machine.region!a}" if machine.instance or machine.region else "no answer"
         raise UsageError(

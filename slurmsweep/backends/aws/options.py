@@ -38,7 +38,6 @@ _FLAGS = ("spot", "public-ip")
 _GPU = re.compile(r"(?:gres/)?gpu(?::(?![0-9]+$)[\w.-]+)?(?::([0-9]+))?")
 _TIME = re.compile(r"([0-9]{1,9}-)?[0-9]{1,9}(:[0-9]{1,9}){0,2}")
 _MEMORY = re.compile(r"[0-9]{1,12}(\.[0-9]{1,6})?[KMGTkmgt]?[Bb]?")
-_EFS = re.compile(r"fs-[0-9a-f]{8,40}:/\S*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NUMBERS = {"cpus-per-task": (1, 10_000), "gpus": (0, 64), "retries": (1, 10)}
 
@@ -60,6 +59,7 @@ _NAMES = {
         r"(?:arn:aws[a-z-]*:ecs:[a-z0-9-]+:[0-9]+:cluster/)?[A-Za-z0-9_-]{1,255}",
         "the name of a cluster of ECS, or its ARN",
     ),
+    "efs": (r"fs-[0-9a-f]{8,40}:/\S*", "ID:FOLDER, such as fs-0123456789abcdef0:/shared"),
     **dict.fromkeys(("definition", "image", "instance-type", "queue", "role"), _PLAIN),
 }
 
@@ -86,8 +86,6 @@ def merge(*places: tuple[str, Mapping[str, Any]]) -> dict[str, Value]:
     for source, options in places:
         for key, value in options.items():
             name = _name(key, value, source)
-            if name in _TAKEN_AWAY:
-                continue
             merged[name] = _value(name, value, source)
     merged = {name: value for name, value in merged.items() if value is not False}
     for name in names_in(merged.get("env")):
@@ -163,8 +161,7 @@ def _value(name: str, value: Any, source: str) -> Value:
         raise UsageError(f"{source}: {name}{shown} is no value: write one, without control characters")
     if name in _NUMBERS:
         return _number(name, text, source)
-    look = _LOOKS.get(name)
-    if problem := look(name, text) if look else "":
+    if name in _LOOKS and (problem := _LOOKS[name](name, text)):
         raise UsageError(f"{source}: {problem}")
     return text
 
@@ -206,12 +203,6 @@ def _no_name(name: str, text: str) -> str:
     return "" if re.fullmatch(pattern, text) else f"{name} {_shown(text)} is not {what}"
 
 
-def _no_filesystem(name: str, text: str) -> str:
-    if not _EFS.fullmatch(text):
-        return f"{name} {_shown(text)} is not ID:FOLDER, such as fs-0123456789abcdef0:/shared"
-    return ""
-
-
 def _no_variables(name: str, text: str) -> str:
     for item in names_in(text):
         if not _VARIABLE.fullmatch(item):
@@ -243,7 +234,6 @@ def _no_secrets(name: str, text: str) -> str:
 _LOOKS = {
     "time": _no_time,
     "mem": _no_memory,
-    "efs": _no_filesystem,
     "secret": _no_secrets,
     **dict.fromkeys(("env", "plain-env"), _no_variables),
     **dict.fromkeys(_NAMES, _no_name),

@@ -13,7 +13,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from slurmsweep.backends.aws import logs, sagemaker_jobs, sagemaker_requests, sagemaker_words, words
+from slurmsweep.backends.aws import sagemaker_jobs, sagemaker_requests, sagemaker_words, words
 from slurmsweep.backends.aws.client import as_unknown, code_of, region_of
 from slurmsweep.backends.aws.service import AwsBackend, answers, by_cluster, client, client_of
 from slurmsweep.backends.base import Answer, Capacity, JobStatus
@@ -128,7 +128,7 @@ class SageMakerBackend(AwsBackend):
                 *doctor.each(
                     *looks,
                     ("jobs", lambda: _may_list(region)),
-                    ("logs", lambda: doctor.log_group(logs.SAGEMAKER_GROUP, region, is_made=True)),
+                    ("logs", lambda: doctor.log_group(sagemaker_jobs.LOG_GROUP, region, is_made=True)),
                 ),
             ]
 
@@ -206,14 +206,16 @@ class SageMakerBackend(AwsBackend):
     def output_place(self, jobs_dir: str) -> str:
         """Return the group of logs of CloudWatch."""
         del jobs_dir
-        return f"CloudWatch Logs, group {logs.SAGEMAKER_GROUP}, streams that begin with the job's name"
+        return f"CloudWatch Logs, group {sagemaker_jobs.LOG_GROUP}, streams that begin with the job's name"
 
     def stream(self, ref: JobRef) -> tuple[str, str, str] | None:
         """Return region, group and stream of what a job wrote in its last start."""
         job, cluster = parts_of(ref.job)
         region = client_of(cluster).region
-        found = logs.newest_stream(client("logs", region), logs.SAGEMAKER_GROUP, f"{job}/")
-        return (region, logs.SAGEMAKER_GROUP, found) if found else None
+        asked = {"logGroupName": sagemaker_jobs.LOG_GROUP, "logStreamNamePrefix": f"{job}/"}
+        streams = client("logs", region).pages("describe_log_streams", "logStreams", **asked)
+        newest = max((one["logStreamName"] for one in streams), default="")  # each ends with the moment of the start
+        return (region, sagemaker_jobs.LOG_GROUP, newest) if newest else None
 
     # Ordering
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from slurmsweep.backends.aws.client import Client
     from slurmsweep.errors import SlurmsweepError
 
+#: The group of CloudWatch Logs into which training jobs write.
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+
 #: Jobs a page of ListTrainingJobs.
 _PAGE = 100
 

@@ -116,14 +116,14 @@ def notices(content: dict[str, Any], source: JobSource) -> tuple[str, ...]:
     if not source.argument.startswith("/"):  # W&B holds the sweep
         return ()
     folder = posixpath.normpath(source.argument)
-    if not _channel_of(folder):
+    channel = _channel_of(folder)
+    if not channel:
         notice = (
             f"SageMaker mounts file systems below {_CHANNELS}/CHANNEL and nowhere else, and the sweep's folder is "
             f"{folder}: jobs find it only where the image has a link there. Mount the file system at "
             f"{_CHANNELS}/CHANNEL here too, and make the sweep there; or let W&B hold the sweep"
         )
         return (notice,)
-    channel = _channel_of(folder)
     mounted = {one.get("ChannelName"): one for one in content.get("InputDataConfig", ())}
     system = mounted.get(channel, {}).get("DataSource", {}).get("FileSystemDataSource")
     if system is None or system.get("FileSystemAccessMode") != "rw":
@@ -180,12 +180,7 @@ def _set_machine(content: dict[str, Any], options: Any) -> None:
         if not channel or kept[1] != f"{_CHANNELS}/{channel}":
             raise UsageError(f"efs {kept[0]}:{kept[1]}: SageMaker mounts it as a channel, {_CHANNELS}/NAME")
         others = [one for one in content.get("InputDataConfig", ()) if one.get("ChannelName") != channel]
-        system = {
-            "FileSystemId": kept[0],
-            "FileSystemType": "EFS",
-            "FileSystemAccessMode": "rw",
-            "DirectoryPath": "/",
-        }
+        system = {"FileSystemId": kept[0], "FileSystemType": "EFS", "FileSystemAccessMode": "rw", "DirectoryPath": "/"}
         content["InputDataConfig"] = [*others, {"ChannelName": channel, "DataSource": {"FileSystemDataSource": system}}]
 
 

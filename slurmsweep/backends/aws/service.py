@@ -10,8 +10,8 @@ from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
-from slurmsweep.backends.aws import logs, templates
 from slurmsweep.backends.aws import options as aws_options
+from slurmsweep.backends.aws import templates
 from slurmsweep.backends.aws.client import TITLES, Client, region_of, require_boto3
 from slurmsweep.backends.base import DEFAULT_TEMPLATE, Ability, Backend, JobRequest, StartEstimate, SubmitResult
 from slurmsweep.backends.following import follow
@@ -285,11 +285,16 @@ class AwsBackend(Backend):
         follow(jobs, target, refresh, seen, self.poll_while_waiting, _PERIOD)
 
     def last_words(self, ref: JobRef, lines: int = 5) -> tuple[str, ...]:
-        """Return the last lines that a job wrote into its log stream. Never raises: without a log there are none."""
+        """Return the last lines that a job wrote into its log stream, where they appear some seconds later.
+
+        Never raises: without a log there are none.
+        """
         with suppress(SlurmsweepError):
             if found := self.stream(ref):
                 region, group, stream = found
-                return logs.tail(client("logs", region), group, stream, lines)
+                asked = {"logGroupName": group, "logStreamName": stream, "limit": lines, "startFromHead": False}
+                events = client("logs", region).ask("get_log_events", **asked)["events"]
+                return tuple(event["message"].rstrip("\n") for event in events[-lines:])
         return ()
 
     @staticmethod

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from slurmsweep.backends.aws import ec2_words
@@ -49,10 +50,13 @@ _TAKEN = "ApproximateNumberOfMessagesNotVisible"
 #: What is asked about messages, for people.
 _SOURCE = TITLES["sqs"]
 
-_WAITS = Wait(
+#: A message that waits, and one that a machine has.
+_WAIT = Wait(
     "their messages wait for a machine that takes them",
     "start machines that run `slurmsweep listen` with the URL of the queue",
 )
+_WAITING_MESSAGE = JobStatus("PENDING", True, None, "", None, "", _SOURCE, waits=True, wait=_WAIT)
+_TAKEN_MESSAGE = JobStatus("RUNNING", True, None, "", None, "", _SOURCE)
 
 
 class SqsBackend(AwsBackend):
@@ -210,30 +214,20 @@ def _messages(cluster: str, ids: Sequence[str], *, with_taken: bool) -> dict[Job
 
     No queue tells which message is of which submission.
     """
-    sent: dict[str, dict[str, int]] = {}
+    sent: dict[str, Counter[str]] = defaultdict(Counter)
     for job in ids:
         queue, _, submission = job.partition("/")
         request, _, count = submission.rpartition(":")
-        counts, sweep = sent.setdefault(queue, {}), request.rpartition("-")[0]
-        counts[sweep] = counts.get(sweep, 0) + int(count or 0)
+        sent[queue][request.rpartition("-")[0]] += int(count or 0)
     found: dict[JobRef, JobStatus] = {}
     for queue, counts in sent.items():
         waiting, taken = _counted(client_of(cluster), queue)
         for sweep, most in sorted(counts.items()):
-            mine = min(waiting, most)
-            for n in range(mine + (min(taken, most) if with_taken else 0)):
-                ref = JobRef(key_on(queue, cluster), len(found))
-                found[ref] = _waiting(queue, sweep) if n < mine else _TAKEN_MESSAGE._replace(name=sweep)
+            told = [_WAITING_MESSAGE._replace(name=sweep, reason=f"in queue {queue}")] * min(waiting, most)
+            if with_taken:
+                told += [_TAKEN_MESSAGE._replace(name=sweep)] * min(taken, most)
+            found |= {JobRef(key_on(queue, cluster), n): status for n, status in enumerate(told, len(found))}
     return found
-
-
-def _waiting(queue: str, sweep: str) -> JobStatus:
-    reason = f"in queue {queue}"
-    return JobStatus("PENDING", True, None, "", None, "", _SOURCE, waits=True, name=sweep, reason=reason, wait=_WAITS)
-
-
-#: A message that a machine has.
-_TAKEN_MESSAGE = JobStatus("RUNNING", True, None, "", None, "", _SOURCE)
 
 
 def _counted(sqs: Client, queue: str) -> tuple[int, int]:
