@@ -183,6 +183,16 @@ def test_without_a_queue_or_an_image_the_message_says_where_to_write_it(refused,
         ),
         ({"containerProperties": {"image": "i", "command": ["true"]}}, 'has no element "Ref::sweep"'),
         ({"containerProperties": None, "nodeProperties": {}}, "it has no containerProperties"),
+        (
+            {
+                "containerProperties": {
+                    "image": "i",
+                    "command": ["slurmsweep", "agent", "Ref::sweep"],
+                    "resourceRequirements": [{"type": "VCPU", "value": "two"}],
+                }
+            },
+            "mine.json: cpus-per-task 'two' is not a whole number",
+        ),
     ],
 )
 def test_a_template_is_refused_with_the_path_of_the_mistake(refused, project, change, message):

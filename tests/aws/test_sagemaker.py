@@ -81,7 +81,8 @@ def content_of(backend, source, template="", **options) -> dict:
 
 def with_template(tmp_path, **changes) -> str:
     content = json.loads(templates.load("sagemaker", "sagemaker", "CreateTrainingJob").text)
-    (tmp_path / "mine.json").write_text(json.dumps({**content, **changes}))
+    content = {key: value for key, value in {**content, **changes}.items() if value is not None}
+    (tmp_path / "mine.json").write_text(json.dumps(content))
     return str(tmp_path / "mine.json")
 
 
@@ -222,6 +223,7 @@ def test_a_key_that_is_passed_on_by_force_is_not_shown(backend, source, monkeypa
             'Unknown parameter in StoppingCondition: "MaxRuntimeInSecond"',
         ),
         ({"AlgorithmSpecification": {"TrainingInputMode": "File"}}, "write SWEEP as a word"),
+        ({"AlgorithmSpecification": None}, "mine.json: it has no AlgorithmSpecification, which names the image"),
     ],
 )
 def test_a_template_that_makes_no_job_is_refused_with_the_path_of_the_key(backend, source, tmp_path, changes, said):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends.aws import container as container_parts
@@ -22,6 +23,9 @@ SWEEP = "Ref::sweep"
 
 #: Options that are filled into a template.
 _OF_TEMPLATE = frozenset({"image", "role", "secret", "efs"})
+
+#: A part of a CPU, such as 0.25 on Fargate: no option says it.
+_PART = re.compile(r"[0-9]*\.[0-9]+")
 
 #: Seconds that Batch lets an attempt run at least.
 _LEAST_SECONDS = 60
@@ -104,7 +108,7 @@ def resources_of(content: dict[str, Any]) -> Options:
     memory, gpus = needs.get("MEMORY", container.get("memory")), needs.get("GPU")
     seconds = content.get("timeout", {}).get("attemptDurationSeconds")
     asked = {
-        "cpus-per-task": str(vcpus) if vcpus and float(vcpus).is_integer() else None,  # Fargate has 0.25 and 0.5
+        "cpus-per-task": str(vcpus) if vcpus and not _PART.fullmatch(str(vcpus)) else None,
         "mem": f"{memory}M" if memory else None,
         "gpus": str(gpus) if gpus else None,
         "time": f"{seconds // 60}:{seconds % 60:02d}" if seconds else None,

@@ -247,5 +247,5 @@ def _amount(content: Mapping[str, Any], key: str) -> int:
     text = str(content.get(key) or "0").lower()
     try:
         return round(float(text.removesuffix(unit)) * (1024 if text.endswith(unit) else 1))
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise UsageError(f"{key} {content[key]!a} of the task definition is none: write {example}") from error

@@ -67,6 +67,11 @@ class SageMakerBackend(AwsBackend):
 
     # Before anything is submitted
 
+    def refuse_template(self, content: dict[str, Any], where: str) -> None:
+        """Refuse a template that names neither image nor words of the agent: SageMaker has jobs without them."""
+        if "AlgorithmSpecification" not in content:
+            raise UsageError(f"{where}: it has no AlgorithmSpecification, which names the image and starts the agent")
+
     def check(self, wish: SubmitOptions, source: JobSource | None = None) -> tuple[str, ...]:
         """Refuse what SageMaker would refuse, by its model and the rules that stand in its documentation alone."""
         merged = self.options(wish, source)
