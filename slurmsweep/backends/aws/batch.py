@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from slurmsweep.backends.aws.client import Client
-    from slurmsweep.backends.aws.templates import Document
     from slurmsweep.backends.base import Account, JobRequest, Options
     from slurmsweep.state.filesystem import Opinion
 
@@ -58,9 +57,9 @@ class BatchBackend(AwsBackend):
                 f'{where}: containerProperties.command has no element "{sweep}", which stands for the sweep'
             )
 
-    def asks(self, template: Document) -> Options:
+    def options_of_template(self, content: dict[str, Any]) -> Options:
         """Return what a template asks for, as options."""
-        return batch_requests.resources_of(template.content)
+        return batch_requests.resources_of(content)
 
     def requests(self, request: JobRequest) -> list[tuple[str, dict[str, Any]]]:
         """Return RegisterJobDefinition, which is sent where no definition has this content yet, and SubmitJob."""
@@ -71,7 +70,7 @@ class BatchBackend(AwsBackend):
         revision = f"{content['jobDefinitionName']}:<its revision>"
         return [(self.operation, content), ("SubmitJob", batch_requests.submission(request, revision, shown=True))]
 
-    def looks(self, request: JobRequest) -> Iterable[str]:
+    def doubts(self, request: JobRequest) -> Iterable[str]:
         """Refuse what lacks; return what most likely lacks, where that cannot be known here."""
         definition = dict(self.requests(request)).get(self.operation)
         if definition is None:  # it is in AWS

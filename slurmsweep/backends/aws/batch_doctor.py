@@ -44,17 +44,13 @@ def _queue(batch: Client, name: str) -> list[Finding]:
         return [("queue", Opinion(Fitness.BAD, f"there is no queue {name} in {batch.region}", advice))]
     queue = found[0]
     orders = [one["computeEnvironment"] for one in queue.get("computeEnvironmentOrder", ())]
-    return [("queue", _of_queue(queue)), *_environments(batch, orders)]
-
-
-def _of_queue(queue: Mapping[str, Any]) -> Opinion:
-    trouble = batch_jobs.queue_trouble(queue)
-    if trouble is None:
-        return Opinion(Fitness.GOOD, f"{queue['jobQueueName']} is {queue['state']} and {queue.get('status', 'VALID')}")
-    advice = "see its statusReason; `aws batch update-job-queue` mends it"
-    if queue["state"] == "DISABLED":
-        advice = f"aws batch update-job-queue --job-queue {queue['jobQueueName']} --state ENABLED"
-    return Opinion(Fitness.BAD, f"{trouble[0]}: {trouble[1].why}", advice)
+    seen = Opinion(Fitness.GOOD, f"{queue['jobQueueName']} is {queue['state']} and {queue.get('status', 'VALID')}")
+    if trouble := batch_jobs.queue_trouble(queue):
+        advice = "see its statusReason; `aws batch update-job-queue` mends it"
+        if queue["state"] == "DISABLED":
+            advice = f"aws batch update-job-queue --job-queue {queue['jobQueueName']} --state ENABLED"
+        seen = Opinion(Fitness.BAD, f"{trouble[0]}: {trouble[1].why}", advice)
+    return [("queue", seen), *_environments(batch, orders)]
 
 
 def _environments(batch: Client, arns: Sequence[str]) -> Iterator[Finding]:

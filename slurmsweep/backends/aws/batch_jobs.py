@@ -160,7 +160,7 @@ def _states_to_list(counts: Mapping[str, int]) -> list[str]:
 def _with_queues(
     batch: Client, details: Mapping[str, Mapping[str, Any]], found: dict[JobRef, JobStatus], cluster: str
 ) -> dict[JobRef, JobStatus]:
-    """Return the same; jobs that wait for no reason that Batch gives have what is wrong with their queue as one."""
+    """Return ``found``; jobs that wait without a reason of Batch get as reason what is wrong with their queue."""
     silent = {ref for ref, status in found.items() if status.waits and not status.reason}
     queues = {key_on(job_id, cluster): job["jobQueue"] for job_id, job in details.items()}
     named = sorted({queues[ref.job] for ref in silent})

@@ -134,7 +134,7 @@ def after_identity(region: str, look: Callable[[], list[Finding]]) -> list[Findi
 
 
 def in_region(options: Options, look: Callable[[str], list[Finding]]) -> list[Finding]:
-    """Return the same for the region that options name; one that is none is a bad finding."""
+    """Return who asks, and what ``look`` sees in the region that options name; a region that is none is a finding."""
     try:
         region = region_of(options.get("region"))
     except UsageError as error:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from slurmsweep.backends.aws.client import Client
     from slurmsweep.backends.aws.ecs_requests import Target
-    from slurmsweep.backends.aws.templates import Document
     from slurmsweep.backends.base import Account, JobRequest, Options
 
 #: Seconds between two tries to place tasks for which there was no room, and to send again what was not answered.
@@ -65,11 +64,11 @@ class EcsBackend(AwsBackend):
         if not containers or not containers[0].get("name"):
             raise UsageError(f"{where}: containerDefinitions[0].name is missing: it is the agent's container")
 
-    def asks(self, template: Document) -> Options:
+    def options_of_template(self, content: dict[str, Any]) -> Options:
         """Return what a template asks for, as options."""
-        return ecs_requests.resources_of(template.content)
+        return ecs_requests.resources_of(content)
 
-    def looks(self, request: JobRequest) -> Iterable[str]:
+    def doubts(self, request: JobRequest) -> Iterable[str]:
         """Refuse what lacks; return what most likely lacks, and what differs from the wish."""
         definition = dict(self.requests(request)).get(self.operation)
         return ecs_requests.doubts(request, definition) if definition else ()  # else it is in AWS
@@ -111,7 +110,7 @@ class EcsBackend(AwsBackend):
         region = region_of(request.options.get("region"))
         ecs, key = client("ecs", region), key_on(request.name, self.cluster(request.options))
         try:
-            calls = ecs_requests.calls(request, _found(ecs, request), shown=False)
+            calls = ecs_requests.calls(request, _target(ecs, request), shown=False)
         except (NotFoundError, UsageError) as error:  # of a definition in AWS, or a variable that is gone
             raise SubmissionRefusedError(str(error)) from error
         started: list[str] = []
@@ -211,7 +210,7 @@ def _place_of(cluster: str) -> Cluster:
     return Cluster(client_of(cluster), name)
 
 
-def _found(ecs: Client, request: JobRequest) -> Target:
+def _target(ecs: Client, request: JobRequest) -> Target:
     """Return the definition in AWS: the one that is named, or the template's, registered if need be."""
     options = request.options
     if named := options.get("definition"):

@@ -101,7 +101,10 @@ def target(name: str, content: Mapping[str, Any], options: Options) -> Target:
 
 
 def unseen_target(name: str, options: Options) -> Target:
-    """Return the same of a definition in AWS that is not asked for: for showing a request. Raises UsageError."""
+    """Return what is known of a definition in AWS without asking AWS, for a request that is only shown.
+
+    Raises UsageError where the options contradict it.
+    """
     ours = sorted(_OF_TEMPLATE & options.keys())
     if ours:
         raise UsageError(f"definition: {name} is used as it is, so {', '.join(ours)} would mean nothing: leave out one")

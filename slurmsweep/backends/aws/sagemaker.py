@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from slurmsweep.backends.aws.client import Client
-    from slurmsweep.backends.aws.templates import Document
     from slurmsweep.backends.base import Account, JobRequest, JobSource, Options, SubmitOptions
     from slurmsweep.state.tail import AttemptId
 
@@ -82,15 +81,15 @@ class SageMakerBackend(AwsBackend):
             raise UsageError(f"spot: {spot} is for ECS: SageMaker knows true and false, and finds the machines itself")
         return notices
 
-    def looks(self, request: JobRequest) -> Iterable[str]:
+    def doubts(self, request: JobRequest) -> Iterable[str]:
         """Refuse what SageMaker's documentation alone rules out; return what may lack."""
         content = sagemaker_requests.documents(request, shown=False)[0]
         sagemaker_requests.refuse(content, request)
         return sagemaker_requests.notices(content, request.source)
 
-    def asks(self, template: Document) -> Options:
+    def options_of_template(self, content: dict[str, Any]) -> Options:
         """Return the time limit of a template."""
-        limit = template.content.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
+        limit = content.get("StoppingCondition", {}).get("MaxRuntimeInSeconds")
         return {"time": f"{limit // 3600}:{limit // 60 % 60:02}:{limit % 60:02}"} if limit else {}
 
     def request(
@@ -164,7 +163,7 @@ class SageMakerBackend(AwsBackend):
                 if not number and code_of(error) == "ResourceLimitExceeded":
                     raise JobLimitError(str(error)) from error
                 if not number:
-                    raise as_unknown(error) from error
+                    raise as_unknown(error) from error.__cause__
                 self.took_part(request.name, number, str(error))
                 break
         key = key_on(request.name, f"{self.name}:{region}")

@@ -107,13 +107,13 @@ class AwsBackend(Backend):
     def refuse_template(self, content: dict[str, Any], where: str) -> None:
         """Refuse a template that AWS takes, and that runs no agent. By default none is refused."""
 
-    def asks(self, template: Document) -> Options:
+    def options_of_template(self, content: dict[str, Any]) -> Options:
         """Return what a template asks for, as options: it counts where nothing else says it. By default nothing."""
-        del template
+        del content
         return {}
 
-    def looks(self, request: JobRequest) -> Iterable[str]:
-        """Refuse what lacks in a request for one job; yield what most likely lacks where that cannot be known here."""
+    def doubts(self, request: JobRequest) -> Iterable[str]:
+        """Refuse a request for one job that lacks something; return what it most likely lacks, a line each."""
         self.requests(request)
         return ()
 
@@ -152,7 +152,7 @@ class AwsBackend(Backend):
             notices.append("the sweep file's slurm: section is for Slurm: jobs in AWS ask for what aws: says")
         if source and source.setup:
             notices.append("setup: of your defaults is for batch scripts: a container has what its image has")
-        return (*notices, *self.looks(self.request(source, 1, wish))) if source else tuple(notices)
+        return (*notices, *self.doubts(self.request(source, 1, wish))) if source else tuple(notices)
 
     def template(self, wish: SubmitOptions) -> Document | None:
         """Return the template that a wish names, checked; else (Slurm's own is none here) the built-in one.
@@ -174,9 +174,10 @@ class AwsBackend(Backend):
         said = aws_options.merge((aws_options.COMMAND_LINE, wish.options or {}))
         files = self._of_files(source, wish.options or {})
         merged = {name: value for name, value in files.items() if name in self.known or name in said}
-        template = None if "definition" in merged else self.template(wish)  # what a definition asks for is in AWS
-        asks = aws_options.merge((f"job template {template.path}", self.asks(template))) if template else {}
-        return {**asks, **merged}
+        if "definition" in merged or not (template := self.template(wish)):  # what a definition asks for is in AWS
+            return merged
+        asked = self.options_of_template(template.content)
+        return {**aws_options.merge((f"job template {template.path}", asked)), **merged}
 
     def normalized(self, options: Options) -> Options:
         """Return options by their long names. Raises UsageError."""

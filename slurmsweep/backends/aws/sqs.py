@@ -155,7 +155,7 @@ class SqsBackend(AwsBackend):
         return self._poll(jobs, wanted, with_taken=False)
 
     def poll_while_waiting(self, jobs: Iterable[str]) -> Answer:
-        """Ask the same, and count messages that a machine has: a command waits while there are some."""
+        """Ask as :meth:`poll`, and count messages that a machine has, too: a command waits while there are some."""
         return self._poll(jobs, (), with_taken=True)
 
     def cancel(self, targets: Collection[str], *, only_waiting: bool = False) -> None:
