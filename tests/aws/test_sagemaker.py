@@ -461,6 +461,18 @@ def test_cancelling_a_submission_stops_its_live_jobs_and_no_other(send, backend,
     assert words(backend, name) == {"0": "Stopped", "1": "Completed", "2": "Stopped"}
 
 
+@pytest.mark.parametrize("only_waiting", [False, True])
+def test_a_job_that_was_just_made_is_stopped_though_the_list_does_not_have_it_yet(
+    send, backend, sagemaker, monkeypatch, only_waiting
+):
+    name = send(2)
+    monkeypatch.setattr(sagemaker, "list_training_jobs", lambda _: {"TrainingJobSummaries": []})
+
+    backend.cancel([f"{name}{PLACE}"], only_waiting=only_waiting)
+
+    assert {asked["TrainingJobName"] for asked in sagemaker.asked("StopTrainingJob")} == {f"{name}-0", f"{name}-1"}
+
+
 def test_a_job_that_is_over_or_unknown_is_no_error_to_cancel(send, backend, sagemaker):
     name = send(1)
     sagemaker.jobs[f"{name}-0"].become("Completed", "Completed")

@@ -228,7 +228,8 @@ class SageMakerBackend(AwsBackend):
         problem: SchedulerError | None = None
         for cluster, ids in by_cluster(targets).items():
             sagemaker = client_of(cluster)
-            for name in self._to_stop(sagemaker, ids, only_waiting=only_waiting):
+            made = {name for one in ids for name in self.just_submitted(key_on(one, cluster))}
+            for name in self._to_stop(sagemaker, ids, made, only_waiting=only_waiting):
                 try:
                     sagemaker.ask("stop_training_job", TrainingJobName=name)
                 except NotFoundError:  # noqa: PERF203 - each is a request
@@ -240,15 +241,21 @@ class SageMakerBackend(AwsBackend):
             raise problem
 
     @staticmethod
-    def _to_stop(sagemaker: Client, ids: Iterable[str], *, only_waiting: bool) -> Iterator[str]:
-        """Yield the names of live jobs; of single ones without a look, unless it matters whether they wait."""
+    def _to_stop(sagemaker: Client, ids: Iterable[str], made: set[str], *, only_waiting: bool) -> Iterator[str]:
+        """Yield the names of live jobs; of single ones without a look, unless it matters whether they wait.
+
+        Jobs that were just ``made``, and that no list has yet, are among them.
+        """
         alone = set(filter(sagemaker_jobs.submission_of, ids))
         if not only_waiting:
             yield from sorted(alone)
             alone = set()
+        listed = set()
         for name, found in sagemaker_jobs.look(sagemaker, set(ids) - alone, alone, explain=False):
+            listed.add(name)
             if found.said.alive and (found.said.waits or not only_waiting) and found.word != "Stopping":
                 yield name
+        yield from sorted(made - listed)
 
 
 def _may_list(region: str) -> tuple[str, Opinion]:
