@@ -62,6 +62,15 @@ def test_results_and_failures_are_there_without_a_script(swept):
     assert "min_iter: 10" in text
 
 
+def test_each_trial_has_a_place_of_its_own_also_where_two_ended_at_the_same_moment(swept):
+    folder, page = swept
+    ends = slurmsweep.Sweep(str(next(folder.glob(".slurmsweep/sweep-*")))).dataframe()["ended"]
+    dots = re.findall(r'<circle cx="([\d.]+)"', without_script(page))
+
+    assert ends.duplicated().any()
+    assert len(set(dots)) == len(dots)
+
+
 def test_secrets_in_logs_and_configurations_are_not_shown(swept):
     _, page = swept
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from slurmsweep.report.figures import value_text
 from slurmsweep.search.flat import flat
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from slurmsweep.report.failures import FailureGroup
     from slurmsweep.report.summary import SweepSummary, TrialRow
     from slurmsweep.sweepfile.sections import Objective
+
+X = TypeVar("X")
 
 #: How every file begins that a report may be written over: it is one itself.
 MARK = "slurmsweep report"
@@ -123,16 +125,10 @@ class ReportContent(NamedTuple):
         names = dict.fromkeys(forms) | dict.fromkeys(name for point in points for name in point)
         return [_column(name, forms.get(name), [point.get(name) for point in points]) for name in names]
 
-    def bests(self, name: str, goal: str) -> list[tuple[float, float]]:
-        """Return when each finished trial ended that was better than all before it, and its value."""
-        sign = -1.0 if goal == "maximize" else 1.0
-        best, found = math.inf, []
-        ended = [(t.ended, t.values[name]) for t in self.trials if t.ended is not None and name in t.values]
-        for when, value in sorted(ended):
-            if sign * value < best:
-                best = sign * value
-                found.append((when, value))
-        return found
+    def ends(self, name: str) -> list[tuple[int, float]]:
+        """Return the value of each trial that has one of this metric and has ended, numbered 1.. as they ended."""
+        ended = sorted((t.ended, t.values[name]) for t in self.trials if t.ended is not None and name in t.values)
+        return list(enumerate((value for _, value in ended), 1))
 
 
 class ParameterColumn(NamedTuple):
@@ -184,3 +180,13 @@ def guessed_goal(name: str) -> str:
 def finished_of(trials: Iterable[ReportTrial], name: str) -> list[ReportTrial]:
     """Return the trials that have a value of a metric."""
     return [trial for trial in trials if name in trial.values]
+
+
+def better_than_before(values: Iterable[tuple[X, float]], goal: str) -> list[tuple[X, float]]:
+    """Return the values that are better than all before them, each with what it comes with."""
+    sign, best, found = -1.0 if goal == "maximize" else 1.0, math.inf, []
+    for at, value in values:
+        if sign * value < best:
+            best = sign * value
+            found.append((at, value))
+    return found

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.errors import UsageError
 from slurmsweep.report.figures import counted
 from slurmsweep.report.page.comparison import titles
-from slurmsweep.report.page.content import MARK, finished_of
+from slurmsweep.report.page.content import MARK, better_than_before, finished_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -86,11 +86,10 @@ def _picture(kind: str, draw_on: Callable[[Figure], None]) -> bytes:
 def _history(figure: Figure, content: ReportContent) -> None:
     name, goal = _first(content)
     axes = figure.subplots()
-    ended = sorted((t.ended, t.values[name]) for t in finished_of(content.trials, name) if t.ended is not None)
-    values = [value for _, value in ended]
-    order = {when: place for place, (when, _) in enumerate(ended, 1)}
+    ends = content.ends(name)
+    values = [value for _, value in ends]
     axes.scatter(range(1, len(values) + 1), values, s=9, c="#82a9cd", linewidths=0, rasterized=len(values) > _RASTER)
-    best = [(order[when], value) for when, value in content.bests(name, goal)]
+    best = better_than_before(ends, goal)
     if best:
         best.append((len(values), best[-1][1]))
         axes.step([x for x, _ in best], [y for _, y in best], where="post", color="#d9480f", label="best so far")

@@ -21,7 +21,7 @@ from slurmsweep.report.code import code_words
 from slurmsweep.report.efficiency import each_text
 from slurmsweep.report.figures import counted, date_text, duration, figure, numbers_text, value_text
 from slurmsweep.report.page.charts import steps_chart
-from slurmsweep.report.page.content import MARK, finished_of
+from slurmsweep.report.page.content import MARK, better_than_before
 from slurmsweep.report.page.packing import pack
 from slurmsweep.report.strict_json import strict
 from slurmsweep.report.terminal import printable, printable_text
@@ -195,11 +195,9 @@ def _first(content: ReportContent) -> str:
     if not content.objectives:
         return ""
     name, goal = content.objectives[0].name, content.objectives[0].goal
-    dots = [(t.ended, t.values[name]) for t in finished_of(content.trials, name) if t.ended is not None]
-    order = {when: place for place, when in enumerate(sorted(when for when, _ in dots), 1)}
-    lines = [("best so far", [(order[when], value) for when, value in content.bests(name, goal)])]
-    numbered = [(order[when], value) for when, value in sorted(dots)]
-    chart = steps_chart(lines, "trials in the order in which they ended", numbered, lambda x: f"{x:.0f}")
+    ends = content.ends(name)
+    lines = [("best so far", better_than_before(ends, goal))]
+    chart = steps_chart(lines, "trials in the order in which they ended", ends, lambda x: f"{x:.0f}")
     return (
         '<div class="two first"><section><h2>Best so far</h2><p class="hint">Each point is a trial that ended; '
         'the line is the best <span class="metric">' + _text(name) + "</span> until then.</p>"
