@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.report.base import base_text
+from slurmsweep.report.base_point import base_text
 from slurmsweep.report.figures import counted, duration, size_text, value_text
 from slurmsweep.report.terminal import printable, printable_text, width, wrapped
 from slurmsweep.sweepfile.findings import shown

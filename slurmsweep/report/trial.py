@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.errors import UsageError
 from slurmsweep.learning.explanation import explanation
 from slurmsweep.metrics.reported import read_summary
-from slurmsweep.report.base import base_document, base_text
+from slurmsweep.report.base_point import base_document, base_text
 from slurmsweep.report.by_hand import NOT_SET, shell_command
 from slurmsweep.report.code import copy_words, version_words
 from slurmsweep.report.figures import duration, numbers_text, value_text

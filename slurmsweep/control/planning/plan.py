@@ -14,7 +14,7 @@ from slurmsweep.control.defaults import filled, rows_of
 from slurmsweep.control.planning.forecast import forecast
 from slurmsweep.control.round.batch import with_resources
 from slurmsweep.errors import SchedulerUnavailableError
-from slurmsweep.report.base import base_document
+from slurmsweep.report.base_point import base_document
 from slurmsweep.state.paths import NO_ID
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.sweepfile import command

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from slurmsweep.report.base import base_document, base_text
+from slurmsweep.report.base_point import base_document, base_text
 from slurmsweep.report.efficiency import each_text
 from slurmsweep.report.figures import counted, date_text, duration, numbers_text, value_text
 from slurmsweep.report.page.content import MARK

@@ -16,7 +16,7 @@ import re
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.report.base import base_document, base_text
+from slurmsweep.report.base_point import base_document, base_text
 from slurmsweep.report.code import code_words
 from slurmsweep.report.efficiency import each_text
 from slurmsweep.report.figures import counted, date_text, duration, figure, numbers_text, value_text
