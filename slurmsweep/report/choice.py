@@ -174,9 +174,9 @@ def chosen(
     if not sort:
         return found
     field = named(known, sort)
-    told = [trial for trial in found if not _is_missing(field.of(trial))]
-    told.sort(key=lambda trial: _key(field.of(trial)), reverse=reverse)
-    return told + [trial for trial in found if _is_missing(field.of(trial))]
+    told = [(value, trial) for trial in found if not _is_missing(value := field.of(trial))]
+    told.sort(key=lambda one: (False, one[0]) if is_number(one[0]) else (True, str(one[0])), reverse=reverse)
+    return [trial for _, trial in told] + [trial for trial in found if _is_missing(field.of(trial))]
 
 
 def _meets(value: Any, one: Demand) -> bool:
@@ -196,11 +196,6 @@ def _meets(value: Any, one: Demand) -> bool:
 
 def _is_missing(value: Any) -> bool:
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
-
-
-def _key(value: Any) -> tuple[bool, Any]:
-    """Return what sorts numbers before texts, which cannot be compared with them."""
-    return (False, value) if is_number(value) else (True, str(value))
 
 
 def _parameter(path: tuple[str, ...]) -> Callable[[TrialRow], Any]:

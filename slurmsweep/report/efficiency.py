@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.report.figures import counted, duration, figure
 from slurmsweep.report.tables import plain_table
-from slurmsweep.report.terminal import width
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ def efficiency_text(document: Mapping[str, Any]) -> str:
     ended = f"{counted(document['attempts'], 'attempt')} of {counted(document['trials'], 'trial')} have ended"
     lines = [f"sweep {document['id']}: {ended}; accounting: {document['accounting']}"]
     if document["attempts"]:
-        lines.append(plain_table([_row(document[name], name, unit) for name, unit in _ROWS], width()))
+        lines.append(plain_table([_row(document[name], name, unit) for name, unit in _ROWS]))
         lines += [line] if (line := one_line(document)) else []
         if lost := document["lost_core_hours"]:
             lines.append(f"{figure(lost)} core-hours were held by attempts that did not finish")
@@ -42,22 +41,18 @@ def one_line(document: Mapping[str, Any]) -> str:
 
 def attempts_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return one line an attempt, with what it used of what was asked for."""
-    return plain_table(
-        [
-            {
-                "trial": row["trial"],
-                "attempt": row["attempt"],
-                "state": row["state"],
-                "cause": row["cause"],
-                "job": row["job"] or "",
-                "time": _of(duration(row["held_seconds"]), each_text("time", row["asked_minutes"])),
-                "CPUs": _of(figure(_ratio(row["cpu_seconds"], row["held_seconds"])), figure(row["asked_cpus"])),
-                "MiB": _of(figure(row["max_rss_mib"]), figure(row["asked_mib"])),
-            }
-            for row in rows
-        ],
-        width(),
-    )
+    table = []
+    for row in rows:
+        held, computed = row["held_seconds"], row["cpu_seconds"]
+        cpus = computed / held if held and computed is not None else None
+        used = {
+            "job": row["job"] or "",
+            "time": _of(duration(held), each_text("time", row["asked_minutes"])),
+            "CPUs": _of(figure(cpus), figure(row["asked_cpus"])),
+            "MiB": _of(figure(row["max_rss_mib"]), figure(row["asked_mib"])),
+        }
+        table.append({name: row[name] for name in ("trial", "attempt", "state", "cause")} | used)
+    return plain_table(table)
 
 
 def each_text(resource: str, amount: float | None) -> str:
@@ -70,11 +65,11 @@ def each_text(resource: str, amount: float | None) -> str:
 def _row(resource: Mapping[str, Any], name: str, unit: str) -> dict[str, str]:
     """Return the row of one resource; its sums are left out for memory, and where nothing was asked for."""
     share = resource["share"]
-    summed = unit and share is not None
+    asked, used = (f"{figure(resource[key])} {unit}" if unit and share is not None else "" for key in ("asked", "used"))
     return {
         "": name,
-        "asked": _with_unit(resource["asked"] if summed else None, unit),
-        "used": _with_unit(resource["used"] if summed else None, unit),
+        "asked": asked,
+        "used": used,
         "share": "" if share is None else f"{figure(share * 100)} %",
         "each asked": each_text(name, resource["each_asked"]),
         "each used": each_text(name, resource["each_used"]),
@@ -85,13 +80,3 @@ def _row(resource: Mapping[str, Any], name: str, unit: str) -> dict[str, str]:
 def _of(used: str, asked: str) -> str:
     """Return ``10m 00s of 1h 00m``; only what is known of the two."""
     return " ".join([used] * bool(used) + [f"of {asked}"] * bool(asked))
-
-
-def _with_unit(value: float | None, unit: str) -> str:
-    if value is not None and unit == "min" and value < 1:
-        return f"{figure(value * 60)} s"
-    return "" if value is None else f"{figure(value)} {unit}"
-
-
-def _ratio(value: float | None, divisor: float | None) -> float | None:
-    return value / divisor if value is not None and divisor else None

@@ -86,9 +86,9 @@ def columns(rows: Iterable[Row]) -> list[str]:
 def _csv_cell(name: str, value: Any) -> Any:
     if name in _TIMES and is_number(value):
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(value))
-    text = value if isinstance(value, str) else _text(value) if isinstance(value, (list, dict)) else None
-    if text is None:
+    if not isinstance(value, (str, list, dict)):
         return value
+    text = _text(value)
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 

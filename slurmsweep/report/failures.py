@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.report.figures import numbers_text
+from slurmsweep.report.figures import trials_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,9 +47,8 @@ def failure_words(groups: Sequence[FailureGroup], sweep: str) -> Iterator[str]:
     """
     for group in groups[:_GROUPS]:
         why = f"{group.cause}: {group.error}" if group.error else group.cause
-        trials = f"trial{'s' if len(group.trials) > 1 else ''} {numbers_text(group.trials, _NAMED)}"
         log = f"; `slurmsweep logs {sweep} {group.trials[0]}`" if group.log else ""
-        yield f"{len(group.trials)} {group.state}, {why} ({trials}{log})"
+        yield f"{len(group.trials)} {group.state}, {why} ({trials_text(group.trials, _NAMED)}{log})"
     rest = sum(len(group.trials) for group in groups[_GROUPS:])
     if rest:
         yield f"{rest} more, for other reasons: `slurmsweep trials {sweep}` shows each"

@@ -34,6 +34,11 @@ def numbers_text(numbers: Sequence[int], most: int) -> str:
     return shown if len(numbers) <= most else f"{shown} and {len(numbers) - most} more"
 
 
+def trials_text(numbers: Sequence[int], most: int) -> str:
+    """Return ``trial 3``, or ``trials 3, 7, 8 and 12 more``."""
+    return f"trial{'s' if len(numbers) > 1 else ''} {numbers_text(numbers, most)}"
+
+
 def size_text(size: float) -> str:
     """Return bytes as ``740 B``, ``8.2 KiB`` or ``1.3 GiB``, with two or three digits."""
     units = iter(("B", "KiB", "MiB", "GiB", "TiB"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.report.figures import counted
 from slurmsweep.report.fitting import shortened
 from slurmsweep.report.tables import plain_table
-from slurmsweep.report.terminal import printable, width, wrapped
+from slurmsweep.report.terminal import paragraph, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _NAME, _VALUE, _BAR = 22, 16, 16
 
 #: An importance whose range begins below this may be none: its bar is drawn in dots, and no value is the best.
-_TELLING = 0.02
+TELLING = 0.02
 
 #: Findings about failures, and interactions, that are shown.
 _SHOWN = 10
@@ -26,19 +26,21 @@ def importance_text(document: Mapping[str, Any]) -> str:
     """Return which parameters mattered, how sure that is, and with which values trials fail."""
     metric = "" if document["metric"] is None else f" for {printable(document['metric'])} ({document['goal']})"
     among = f", among {document['among']}" if document["among"] else ""
-    lines = _wrapped(f"sweep {document['sweep']}: what mattered{metric}, {counted(document['trials'], 'trial')}{among}")
+    lines = paragraph(
+        f"sweep {document['sweep']}: what mattered{metric}, {counted(document['trials'], 'trial')}{among}"
+    )
     if document["unclear"]:
-        lines += _wrapped(printable(document["unclear"]))
+        lines += paragraph(printable(document["unclear"]))
     if document["parameters"]:
-        lines += ["", plain_table([_row(one, document) for one in document["parameters"]], width()), ""]
+        lines += ["", plain_table([_row(one, document) for one in document["parameters"]]), ""]
         lines += _explanation(document)
     if document["same"]:
-        lines += _wrapped(f"no difference between these trials in: {', '.join(map(printable, document['same']))}")
+        lines += paragraph(f"no difference between these trials in: {', '.join(map(printable, document['same']))}")
     return "\n".join([*lines, *_failure_lines(document["failures"])])
 
 
 def _row(one: Mapping[str, Any], document: Mapping[str, Any]) -> dict[str, str]:
-    is_telling = one["low"] >= _TELLING
+    is_telling = one["low"] >= TELLING
     everywhere = all(other["trials"] == document["trials"] for other in document["parameters"])
     return {
         "parameter": _short(one["parameter"], _NAME),
@@ -54,25 +56,24 @@ def _explanation(document: Mapping[str, Any]) -> list[str]:
     lines = []
     for one in document["interactions"][:_SHOWN]:
         a, b = (printable(name) for name in one["parameters"])
-        told = f"{a} and {b} only together: {one['importance']:.2f} (range {one['low']:.2f}-{one['high']:.2f})"
-        lines += _wrapped(told)
+        share, reach = f"{one['importance']:.2f}", f"{one['low']:.2f}-{one['high']:.2f}"
+        lines += paragraph(f"{a} and {b} only together: {share} (range {reach})")
     if document["explained"] is not None:
         share = max(0, round(100 * document["explained"]))
         rest = "the rest is noise, or more than this model sees"
-        lines += _wrapped(f"{share} % of the differences between trials is explained; {rest}")
+        lines += paragraph(f"{share} % of the differences between trials is explained; {rest}")
     else:
-        lines += _wrapped(
-            "numpy is missing: what parameters only do together is not seen; `pip install 'slurmsweep[bayes]'`"
-        )
+        lacking = "numpy is missing: what parameters only do together is not seen"
+        lines += paragraph(f"{lacking}; `pip install 'slurmsweep[bayes]'`")
     told = f"importance: {document['method']}; range over {document['resamples']} resamples of the trials, 10 % to 90 %"
-    return [*lines, *_wrapped(told)]
+    return [*lines, *paragraph(told)]
 
 
 def _failure_lines(failures: Mapping[str, Any]) -> list[str]:
     if not failures["failed"]:
         return []
     causes = ", ".join(f"{count} {printable(cause)}" for cause, count in failures["causes"].items())
-    lines = ["", *_wrapped(f"{counted(failures['failed'], 'trial')} without a value: {causes}")]
+    lines = ["", *paragraph(f"{counted(failures['failed'], 'trial')} without a value: {causes}")]
     for one in failures["findings"][:_SHOWN]:
         word = "" if one["values"].startswith(("at ", "absent")) else "= "
         where = f"{_short(one['parameter'], _NAME)} {word}{_short(one['values'], _VALUE)}"
@@ -81,18 +82,12 @@ def _failure_lines(failures: Mapping[str, Any]) -> list[str]:
         having = one["trials"] + one["elsewhere_trials"]
         if having < failures["trials"]:
             elsewhere += f", in the {having} of {failures['trials']} trials that have it"
-        lines += _wrapped(f"{where}: {inside}, {elsewhere}; p {one['p']:.1g}, {one['test']}", "  ")
+        lines += paragraph(f"{where}: {inside}, {elsewhere}; p {one['p']:.1g}, {one['test']}", "  ")
+    end = "no parameter shows evidence that its values make trials fail"
     if failures["findings"]:
-        return [
-            *lines,
-            *_wrapped(f"each cause by itself; p is times the number of tests, {failures['tests']}"),
-        ]
-    return [*lines, *_wrapped("no parameter shows evidence that its values make trials fail")]
+        end = f"each cause by itself; p is times the number of tests, {failures['tests']}"
+    return [*lines, *paragraph(end)]
 
 
 def _short(text: str, widest: int) -> str:
     return shortened(printable(text), widest)
-
-
-def _wrapped(text: str, indent: str = "") -> list[str]:
-    return wrapped(text, width(), indent, f"{indent}  ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.metrics.ranks import IN_DOUBT
@@ -10,7 +11,7 @@ from slurmsweep.report.failures import failure_words
 from slurmsweep.report.figures import counted, value_text
 from slurmsweep.report.fitting import READABLE, Column, fit
 from slurmsweep.report.next_step import next_step
-from slurmsweep.report.terminal import labelled, labelled_path, printable, width, wrapped
+from slurmsweep.report.terminal import labelled, labelled_path, paragraph, printable, width, wrapped
 from slurmsweep.report.waiting import waiting_words
 from slurmsweep.search.flat import flat
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 #: Number of reasons for missing metrics that are named one by one.
 _REASONS = 3
 
-#: Characters of the words on the left.
+#: Characters of the words on the left; lines with such a word.
 _LEFT = 8
+_line = partial(labelled, left=_LEFT)
 
 
 def status_text(summary: SweepSummary, failures: Sequence[FailureGroup], name: str) -> str:
@@ -33,12 +35,7 @@ def status_text(summary: SweepSummary, failures: Sequence[FailureGroup], name: s
     config = summary.manifest.config
     total = summary.manifest.trials
     counts = ", ".join(f"{n} {word}" for word, n in summary.words().items())
-    lines = wrapped(
-        f"sweep {summary.manifest.sweep_id}" + (f" ({printable(config.name)})" if config.name else ""),
-        width(),
-        "",
-        "  ",
-    )
+    lines = paragraph(f"sweep {summary.manifest.sweep_id}" + (f" ({printable(config.name)})" if config.name else ""))
     lines += _line("state", summary.state_words())
     lines += _line("method", config.method + (f", {expected_words(summary.manifest)}" if total is not None else ""))
     lines += _line("trials", counts or "none")
@@ -74,10 +71,6 @@ def expected_words(manifest: Manifest) -> str:
     return f"{counted((manifest.trials or 0) // numbers.runs, 'point')} of {numbers.runs} runs: {trials}"
 
 
-def _line(label: str, text: str) -> list[str]:
-    return labelled(label, text, _LEFT)
-
-
 def unmeasured_words(rows: Sequence[Unmeasured]) -> list[str]:
     """Return ``trials 0, 2 finished without a value: b was never logged`` for each of the most frequent reasons."""
     lines = []
@@ -101,14 +94,13 @@ def findings_table(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def plain_table(rows: Sequence[Mapping[str, Any]], width: int, least: Mapping[str, int] | None = None) -> str:
-    """Return a table of the rows in ``width`` characters; columns that are empty in all of them are left out.
+def plain_table(rows: Sequence[Mapping[str, Any]], least: Mapping[str, int] | None = None) -> str:
+    """Return a table of the rows, as wide as the terminal at most; columns that are empty in all of them are left out.
 
     Long texts are cut; columns for which there is no room are named below.
 
     Args:
         rows: the cells of each row, by the title of their column.
-        width: characters of a line.
         least: characters that cells of a column keep, at least, where that is not :data:`READABLE`.
     """
     kept = least or {}
@@ -117,7 +109,7 @@ def plain_table(rows: Sequence[Mapping[str, Any]], width: int, least: Mapping[st
     for place, name in enumerate(names):
         cells = tuple("" if row.get(name) is None else printable(str(row[name])) for row in rows)
         columns.append(Column(printable(name), cells, place, kept.get(name, READABLE)))
-    shown, gone = fit([column for column in columns if any(column.cells)], width)
+    shown, gone = fit([column for column in columns if any(column.cells)], width())
     return "\n".join([grid(shown), *([f"no room for: {', '.join(gone)}"] if gone else [])])
 
 

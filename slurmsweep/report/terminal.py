@@ -101,6 +101,11 @@ def wrapped(text: str, columns: int, indent: str = "", hanging: str = "", most: 
     return lines
 
 
+def paragraph(text: str, indent: str = "") -> list[str]:
+    """Return the lines of a text that fit this terminal; those after the first begin two blanks further right."""
+    return wrapped(text, width(), indent, f"{indent}  ")
+
+
 def _pieces(text: str, room: int) -> list[tuple[str, str]]:
     """Return the words of a text, each with the blanks before it; a command that has room in a line is one word."""
     words = _WORD.findall(text)

@@ -15,7 +15,6 @@ from slurmsweep.control.upkeep import clean
 from slurmsweep.errors import SlurmsweepError, UsageError
 from slurmsweep.report.figures import counted, size_text
 from slurmsweep.report.tables import plain_table
-from slurmsweep.report.terminal import width
 from slurmsweep.state import paths
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def _show(cleanings: list[Cleaning]) -> None:
         for one in cleanings
         if one.trials
     ]
-    print_text(plain_table(rows, width())) if rows else note("nothing to remove")
+    print_text(plain_table(rows)) if rows else note("nothing to remove")
     for one in cleanings:
         for words in one.unknown:
             note(f"sweep {one.sweep}: it is not known {words}")

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         beside = sum(max(len(name), *(text_width(row[name]) for row in shown)) + 2 for name in ("default", "value"))
         for row in shown:  # where a path has no room its end says which file it is
             row["file"] = last_part(row["file"], max(READABLE, width() - beside))
-        print_text(plain_table(shown, width()))
+        print_text(plain_table(shown))
     else:
         note(f"no defaults: write {defaults.user_file()}, or {defaults.PROJECT_FILE} beside your sweep files")
     return 0

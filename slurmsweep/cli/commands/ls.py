@@ -12,7 +12,6 @@ from slurmsweep.control.views.sweep_list import HALF_REMOVED, is_foreign, list_s
 from slurmsweep.errors import StateError, StateUnreadableError
 from slurmsweep.report.figures import date_text, size_text
 from slurmsweep.report.tables import plain_table
-from slurmsweep.report.terminal import width
 from slurmsweep.state import paths, projects
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def _print(listed: dict[str, list[SweepRow]], *, named: bool) -> None:
         if rows and named:
             print_text(("\n" if place else "") + root.replace(os.path.expanduser("~") + os.sep, "~/"))
         if rows:
-            print_text(plain_table([_cells(row) for row in rows], width(), _LEAST))
+            print_text(plain_table([_cells(row) for row in rows], _LEAST))
     if not any(listed.values()):
         note(f"no sweeps in {' or '.join(listed) or paths.root_folder()}: `slurmsweep run FILE` makes one")
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 from html import escape
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.report.figures import duration, value_text
 from slurmsweep.report.fitting import shortened
 from slurmsweep.report.page.charts import steps_chart
-from slurmsweep.report.page.content import MARK
+from slurmsweep.report.page.content import MARK, better_than_before
+from slurmsweep.report.page.markdown import escaped, grid
+from slurmsweep.report.page.web import cell, table
 from slurmsweep.report.tables import plain_table
-from slurmsweep.report.terminal import width
 from slurmsweep.search.flat import flat
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 #: Characters of a value of the configuration in a table on a terminal, and shares of the trials at which best is shown.
 _VALUE, _SHARES = 28, (0.1, 0.25, 0.5, 1.0)
@@ -52,13 +54,11 @@ class ComparedSweep(NamedTuple):
 
     def steps(self, *, by_time: bool) -> list[tuple[float, float]]:
         """Return the best value so far wherever it changed and at the end, over trials that ended or over hours."""
-        sign, best, found = -1.0 if self.goal == "maximize" else 1.0, float("inf"), []
-        for place, (when, value) in enumerate(self.ended, 1):
-            if sign * value < best:
-                best = sign * value
-                found.append((when / 3600 if by_time else float(place), value))
-        last = self.ended[-1][0] / 3600 if by_time and self.ended else float(len(self.ended))
-        return [*found, (last, found[-1][1])] if found else []
+        points = [(when / 3600, value) for when, value in self.ended]
+        if not by_time:
+            points = [(float(place), value) for place, (_, value) in enumerate(self.ended, 1)]
+        found = better_than_before(points, self.goal)
+        return [*found, (points[-1][0], found[-1][1])] if found else []
 
     def best_after(self, share: float) -> float | None:
         """Return the best value of the first trials that ended, a share of them."""
@@ -100,53 +100,39 @@ def comparison_document(sweeps: Sequence[ComparedSweep]) -> dict[str, Any]:
 def comparison_text(sweeps: Sequence[ComparedSweep]) -> str:
     """Return the comparison as tables for a terminal."""
     heads = titles(sweeps)
-    lines = [plain_table([_row(one) for one in sweeps], width()), ""]
-    rows = [
-        {
-            "best of the first": f"{share * 100:.0f} %",
-            **{head: _value(one.best_after(share)) for head, one in zip(heads, sweeps, strict=True)},
-        }
-        for share in _SHARES
-    ]
-    lines += [plain_table(rows, width()), ""] if any(one.ended for one in sweeps) else []
-    best = dict.fromkeys(name for one in sweeps for name, _ in flat(one.params))
-    points = [dict(flat(one.params)) for one in sweeps]
-    rows = [
-        {
-            "parameters of the best": name,
-            **{head: _value(point.get(name)) for head, point in zip(heads, points, strict=True)},
-        }
-        for name in best
-    ]
-    lines += [plain_table(rows, width()), ""] if rows else []
-    rows = []
-    for name, values in differences(sweeps):
-        cells = {head: shortened(_text(value), _VALUE) for head, value in zip(heads, values, strict=True)}
-        rows.append({"configuration": name, **cells})
-    lines.append(plain_table(rows, width()) if rows else "the configurations are the same")
+
+    def beside(title: str, rows: Iterable[tuple[str, Iterable[str]]]) -> str:
+        """Return a table with a column for each sweep."""
+        return plain_table([{title: name} | dict(zip(heads, cells, strict=True)) for name, cells in rows])
+
+    lines = [plain_table([_row(one) for one in sweeps]), ""]
+    if any(one.ended for one in sweeps):
+        shares = ((f"{share * 100:.0f} %", [_value(one.best_after(share)) for one in sweeps]) for share in _SHARES)
+        lines += [beside("best of the first", shares), ""]
+    if best := _best_parameters(sweeps):
+        lines += [beside("parameters of the best", ((name, map(_value, values)) for name, values in best)), ""]
+    if unlike := differences(sweeps):
+        told = ((name, [shortened(_text(value), _VALUE) for value in values]) for name, values in unlike)
+        lines.append(beside("configuration", told))
+    else:
+        lines.append("the configurations are the same")
     return "\n".join(lines) + _doubt(sweeps)
 
 
 def comparison_markdown(sweeps: Sequence[ComparedSweep]) -> str:
     """Return the comparison as Markdown."""
-    from slurmsweep.report.page.markdown import escaped, grid
-
     heads = [f"{one.title} ({one.sweep})" if one.title != one.sweep else one.sweep for one in sweeps]
     rows = [[_value(value) for value in _row(one).values()] for one in sweeps]
     lines = [f"<!-- {MARK} -->", "# " + escaped(" and ".join(heads)), *grid(list(_row(sweeps[0])), rows)]
-    told = [[name, *map(_text, values)] for name, values in differences(sweeps)]
-    lines += (
-        ["## What differs in the configurations", *grid(["key", *heads], told)]
-        if told
-        else ["The configurations are the same."]
-    )
+    if told := [[name, *map(_text, values)] for name, values in differences(sweeps)]:
+        lines += ["## What differs in the configurations", *grid(["key", *heads], told)]
+    else:
+        lines.append("The configurations are the same.")
     return "\n".join([*lines, _doubt(sweeps), ""])
 
 
 def comparison_page(sweeps: Sequence[ComparedSweep]) -> str:
     """Return the comparison as the body of an HTML page: it has no script."""
-    from slurmsweep.report.page.web import cell, table
-
     colours = [f'<i class="k k{place % 8}"></i>' for place in range(len(sweeps))]
     rows = []
     for colour, one in zip(colours, sweeps, strict=True):
@@ -161,10 +147,8 @@ def comparison_page(sweeps: Sequence[ComparedSweep]) -> str:
         charts.append(
             f"<section><h2>Best so far</h2>{steps_chart(lines, label, x_text=lambda x: f'{x:.4g}')}</section>"
         )
-    points = [dict(flat(one.params)) for one in sweeps]
-    names = dict.fromkeys(name for point in points for name in point)
     heads = ["", *titles(sweeps)]
-    best = table(heads, [[cell(name), *(cell(point.get(name)) for point in points)] for name in names])
+    best = table(heads, [[cell(name), *map(cell, values)] for name, values in _best_parameters(sweeps)])
     unlike = differences(sweeps)
     told = table(heads, [[cell(name), *(cell(_text(value)) for value in values)] for name, values in unlike])
     title = escape(" and ".join(one.title for one in sweeps))
@@ -177,6 +161,12 @@ def comparison_page(sweeps: Sequence[ComparedSweep]) -> str:
         "<section><h2>What differs in the configurations</h2>"
         f"{told if unlike else '<p>Nothing.</p>'}</section></main>"
     )
+
+
+def _best_parameters(sweeps: Sequence[ComparedSweep]) -> list[tuple[str, list[Any]]]:
+    """Return each parameter of the best trials, with its value in every sweep; None for none."""
+    points = [dict(flat(one.params)) for one in sweeps]
+    return [(name, [point.get(name) for point in points]) for name in dict.fromkeys(chain.from_iterable(points))]
 
 
 def _row(one: ComparedSweep) -> dict[str, Any]:
@@ -194,12 +184,9 @@ def _row(one: ComparedSweep) -> dict[str, Any]:
 
 def _doubt(sweeps: Sequence[ComparedSweep]) -> str:
     """Return a sentence where best values cannot be compared; empty where they can."""
-    metrics = {(one.metric, one.goal) for one in sweeps}
-    return (
-        "\nThe sweeps have different metrics or goals: their best values cannot be compared.\n"
-        if len(metrics) > 1
-        else ""
-    )
+    if len({(one.metric, one.goal) for one in sweeps}) == 1:
+        return ""
+    return "\nThe sweeps have different metrics or goals: their best values cannot be compared.\n"
 
 
 def _text(value: Any) -> str:
