@@ -7,7 +7,7 @@ from itertools import accumulate
 from math import isfinite
 from typing import TYPE_CHECKING, NamedTuple
 
-from slurmsweep.report.figures import counted, duration, figure, numbers_text, value_text
+from slurmsweep.report.figures import counted, duration, figure, trials_text, value_text
 from slurmsweep.report.fitting import Column, fit, last_part, shortened, text_width
 from slurmsweep.report.live_choice import Page
 from slurmsweep.report.tables import params_text
@@ -293,24 +293,23 @@ def _ordered(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 def _best(state: LiveState, named: str, width: int, *, is_tall: bool) -> list[Line]:
     if not state.best:
         return []
-    of = "trial" if state.best[0].point is None else "point"
+    of = state.best[0].kind
     if is_tall and width >= _WIDE and len(state.best) > 1:
         rows = state.best[:_BEST]
         columns = [
             Column(named, tuple(value_text(row.metric) for row in rows)),
-            Column(of, tuple(str(row.number if row.point is None else row.point) for row in rows)),
+            Column(of, tuple(str(row.shown_number) for row in rows)),
             Column("took", tuple(duration(row.seconds) for row in rows)),
             Column("parameters", tuple(params_text(row.params, state.same) for row in rows), 1),
         ]
         return [(), *_table(columns, width, right={named, of, "took"}), ()]
     row = state.best[0]
-    number = row.number if row.point is None else row.point
     front = f"  (one of {state.front} that no other beats)" if state.front else ""
     return [
         (
             (f"{named} ", ""),
             (row.metric_text, "bold"),
-            (f"  {of} {number}{front}  {params_text(row.params, state.same)}", ""),
+            (f"  {of} {row.shown_number}{front}  {params_text(row.params, state.same)}", ""),
         )
     ]
 
@@ -417,11 +416,10 @@ def _failures(state: LiveState, width: int) -> list[Line]:
     else:
         lines = [((told + last, "red"),)]
     for place, group in enumerate(state.failures[:_GROUPS]):
-        which = f"trial{'s' if len(group.trials) > 1 else ''} {numbers_text(group.trials, 3 if width < _WIDE else 8)}"
+        which = trials_text(group.trials, 3 if width < _WIDE else 8)
         if group.nodes:
-            which += (
-                f" on {', '.join(map(printable, group.nodes[:_NODES]))}{' ...' if len(group.nodes) > _NODES else ''}"
-            )
+            more_nodes = " ..." if len(group.nodes) > _NODES else ""
+            which += f" on {', '.join(map(printable, group.nodes[:_NODES]))}{more_nodes}"
         which += f"; {printable(state.again[place])}" if state.again else ""
         lines.append(((f"{len(group.trials):>4} x {_why(group)}  ({which})", ""),))
     return lines

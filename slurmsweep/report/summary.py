@@ -122,6 +122,16 @@ class TrialRow(NamedTuple):
         return f"point {self.point} (trials {numbers_text(self.runs.trials, _NAMED)})"
 
     @property
+    def kind(self) -> str:
+        """``trial``, or ``point`` of one that runs several times."""
+        return "trial" if self.runs is None else "point"
+
+    @property
+    def shown_number(self) -> int | None:
+        """The number of the trial, or of the point."""
+        return self.number if self.runs is None else self.point
+
+    @property
     def metric_text(self) -> str:
         """The metric as people read it, of a point with its spread; empty without one."""
         spread = "" if self.spread is None else f" \u00b1 {self.spread:.2g}"
@@ -363,7 +373,7 @@ class SweepSummary(NamedTuple):
 
     def state_words(self) -> str:
         """Return :meth:`state` in words, with the trial that reached the target where one did."""
-        return in_words(self.state(), self.view.reached, self.manifest.config.metric)
+        return in_words(self.state(), self.view.reached, self.config.metric)
 
     def state(self) -> Standing:
         """Return what the sweep is doing.
@@ -384,11 +394,11 @@ class SweepSummary(NamedTuple):
 
     def may_go_on(self) -> int:
         """Return how many trials may go on to their next rung and have not been started for it."""
-        if self.manifest.config.extensions.rungs is None:
+        if self.config.extensions.rungs is None:
             return 0
         from slurmsweep.learning.rungs import promotions  # few sweeps have rungs
 
-        return len(promotions(self.manifest.config, self.view))
+        return len(promotions(self.config, self.view))
 
     def best(self) -> TrialRow | None:
         """Return the trial of :meth:`ranked` with the best metric; None without a metric, or before the first value."""
@@ -405,7 +415,7 @@ class SweepSummary(NamedTuple):
 
         Those that were stopped early are among them with their last value, as in W&B.
         """
-        metric = self.manifest.config.metric
+        metric = self.config.metric
         if metric is None:
             return []
         if self.config.extensions.repeats:
@@ -419,29 +429,26 @@ class SweepSummary(NamedTuple):
 
         The one that is best in the first metric comes first.
         """
-        objectives = self.manifest.config.extensions.pareto
+        objectives = self.config.extensions.pareto
         names = [objective.name for objective in objectives]
         signs = [-1.0 if objective.goal == "maximize" else 1.0 for objective in objectives]
+        rows: dict[int, TrialRow] = {}
+        measured: Iterable[tuple[int, Sequence[float]]] = self.view.trials.points(names)
+        finished = self.counts()[TrialState.FINISHED]
         if self.config.extensions.repeats:
-            return self._front_of_points(names, signs)
+            rows = {row.number: row for row in self.points()}
+            finished = sum(row.state is TrialState.FINISHED for row in rows.values())
+            valued = ((number, row.metrics) for number, row in rows.items() if row.metrics)
+            measured = ((number, [own[name] for name in names]) for number, own in valued if own.keys() >= set(names))
         left: dict[int, tuple[float, ...]] = {}
         count, bound = 0, _WEIGHED_AT_ONCE
-        for count, (number, point) in enumerate(self.view.trials.points(names), 1):  # noqa: B007 - used below
-            left[number] = tuple(map(mul, signs, point))
+        for count, (number, values) in enumerate(measured, 1):  # noqa: B007 - used below
+            left[number] = tuple(map(mul, signs, values))
             if len(left) >= bound:  # a million trials need not be in memory: what is beaten once stays so
                 left = {number: left[number] for number in non_dominated(left)}
                 bound = 2 * len(left) + _WEIGHED_AT_ONCE
         best = sorted(non_dominated(left), key=lambda number: (left[number], number))
-        return Front(tuple(map(self.trial, best)), self.counts()[TrialState.FINISHED] - count)
-
-    def _front_of_points(self, names: Sequence[str], signs: Sequence[float]) -> Front:
-        rows = {row.number: row for row in self.points() if row.metrics and all(name in row.metrics for name in names)}
-        left = {
-            n: tuple(map(mul, signs, (row.metrics[one] for one in names))) for n, row in rows.items() if row.metrics
-        }
-        best = sorted(non_dominated(left), key=lambda number: (left[number], number))
-        finished = sum(row.state is TrialState.FINISHED for row in self.points())
-        return Front(tuple(rows[number] for number in best), finished - len(rows))
+        return Front(tuple(rows.get(number) or self.trial(number) for number in best), finished - count)
 
     def unmeasured(self, *, of_metric: bool = False) -> list[Unmeasured]:
         """Return finished trials that lack a number the sweep asks for, by reason, the most frequent first.
@@ -481,9 +488,9 @@ def status_document(summary: SweepSummary, failures: Sequence[FailureGroup]) -> 
     best = summary.best()
     return {
         "id": summary.manifest.sweep_id,
-        "name": summary.manifest.config.name,
+        "name": summary.config.name,
         "state": summary.state().value,
-        "method": summary.manifest.config.method,
+        "method": summary.config.method,
         "expected_run_count": summary.manifest.trials,
         "counts": {state.value: n for state, n in summary.counts().items()},
         **summary.stopped_early_document(),
@@ -495,7 +502,7 @@ def status_document(summary: SweepSummary, failures: Sequence[FailureGroup]) -> 
         "failures": [group.to_json() for group in failures],
         "folder": summary.layout.folder,
         **target_document(summary),
-        **({"may_go_on": summary.may_go_on()} if summary.manifest.config.extensions.rungs else {}),
+        **({"may_go_on": summary.may_go_on()} if summary.config.extensions.rungs else {}),
     }
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from slurmsweep.control.session import Session
-    from slurmsweep.report.summary import SweepSummary
+    from slurmsweep.report.summary import SweepSummary, TrialRow
     from slurmsweep.sizing.walltime import Bounds
     from slurmsweep.state.manifest import Manifest
     from slurmsweep.sweepfile.expression import Expression
@@ -126,7 +126,7 @@ def gather(  # noqa: PLR0913 - all that a report is made of
     named = list(objectives.values())
     shown = _shown(named, reader.others(), metric, left_out)
     ledger = Ledger(view, summary.ended, {}, session.scheduler.asked, documents=session.submissions, here=session.here)
-    trials = [_trial(summary, row, reader.last.get(row.number, {}), ledger) for row in rows]
+    trials = [_trial(summary, row, reader.last.get(row.number, {})) for row in rows]
     failures, skipped = _failures(summary)
     if skipped:
         left_out.append(f"{counted(skipped, 'more trial')} failed in other ways: `slurmsweep trials {name}` has all.")
@@ -265,28 +265,19 @@ class _LoggedReader:
         return list(computed), list(computed.values())
 
 
-def _trial(summary: SweepSummary, row: Any, last: Mapping[str, float], ledger: Ledger) -> ReportTrial:
+def _trial(summary: SweepSummary, row: TrialRow, last: Mapping[str, float]) -> ReportTrial:
     known = summary.view.trials.get(row.number)
     current = known.current if known else None
     outcome = current and (current.outcome or summary.ended.get(AttemptId(row.number, current.number)))
     ended = outcome.ended if outcome else None
     if ended is None and outcome:
         ended = row.over_at
-    values = dict(last) | (row.metrics or {})
+    values = {**last, **(row.metrics or {})}
     metric = summary.manifest.config.metric
     if metric:
         values.pop(metric.name, None)
         values |= {} if row.metric is None else {metric.name: row.metric}
-    usage = next((usage for usage in ledger.of(row.number) if usage.attempt == row.attempt), None)
-    minutes = usage.asked_minutes if usage else None
-    return ReportTrial(
-        row=row,
-        values=values,
-        ended=ended,
-        state=row.state_words,
-        asked_seconds=None if minutes is None else minutes * 60,
-        asked_mb=usage.asked_mib if usage else None,
-    )
+    return ReportTrial(row, values, ended)
 
 
 def _best(
@@ -297,7 +288,7 @@ def _best(
     first, metric = shown[0], summary.manifest.config.metric
     if metric and first.name == metric.name and summary.manifest.config.extensions.repeats:
         points = [row for row in summary.ranked(_BEST) if row.metric is not None]
-        return [ReportTrial(row, {first.name: row.metric or 0.0}, None, row.state_words) for row in points]
+        return [ReportTrial(row, {first.name: row.metric or 0.0}, None) for row in points]
     if metric and first.name == metric.name:
         return [known[row.number] for row in summary.ranked(_BEST) if row.number in known]
     sign = -1.0 if first.goal == "maximize" else 1.0

@@ -45,16 +45,17 @@ class ReportTrial(NamedTuple):
         row: as it is shown everywhere; with the last words of its log where it failed.
         values: by name, the numbers that it ended with, or has so far.
         ended: wall-clock time; None while it runs.
-        state: in words, ``stopped early`` included.
-        asked_seconds, asked_mb: None where that is not known.
     """
 
     row: TrialRow
     values: Mapping[str, float]
     ended: float | None
-    state: str
-    asked_seconds: float | None = None
-    asked_mb: float | None = None
+
+    def text_of(self, metric: str) -> str:
+        """Return its value of a metric as people read it, of a point with its spread; empty without one."""
+        if self.row.runs:
+            return self.row.metric_text
+        return value_text(self.values[metric]) if metric in self.values else ""
 
 
 class FailureTail(NamedTuple):
@@ -175,11 +176,6 @@ def guessed_goal(name: str) -> str:
     """Return ``maximize`` where a name is that of a share or a score, as scripts call them."""
     words = ("acc", "auc", "f1", "score", "reward", "return", "precision", "recall", "r2", "psnr", "bleu", "iou")
     return "maximize" if any(word in name.lower() for word in words) else "minimize"
-
-
-def finished_of(trials: Iterable[ReportTrial], name: str) -> list[ReportTrial]:
-    """Return the trials that have a value of a metric."""
-    return [trial for trial in trials if name in trial.values]
 
 
 def better_than_before(values: Iterable[tuple[X, float]], goal: str) -> list[tuple[X, float]]:

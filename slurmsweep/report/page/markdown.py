@@ -82,15 +82,12 @@ def _best(content: ReportContent) -> list[str]:
     for trial in content.best:
         params = dict(flat(trial.row.params))
         values = ["" if params.get(name) is None else value_text(params[name]) for name in names]
-        took = duration(trial.row.seconds)
-        number = trial.row.point if trial.row.runs else trial.row.number
-        value = trial.row.metric_text if trial.row.runs else value_text(trial.values[first.name])
-        rows.append([str(number), value, *values, took, trial.state])
+        row, value = trial.row, trial.text_of(first.name)
+        rows.append([str(row.shown_number), value, *values, duration(row.seconds), row.state_words])
     better = "lower" if first.goal == "minimize" else "higher"
-    what = "point" if content.best[0].row.runs else "trial"
     summed = f" ({first.summary.words} of a trial)" if first.summary else ""
     lines = ["", f"## Best trials by {escaped(first.name)}{summed}, {better} is better"]
-    return [*lines, *grid([what, first.name, *names, "took", "state"], rows)]
+    return [*lines, *grid([content.best[0].row.kind, first.name, *names, "took", "state"], rows)]
 
 
 def _importances(content: ReportContent) -> Iterator[str]:

@@ -74,7 +74,7 @@ def pack(content: ReportContent) -> tuple[str, dict[str, Any]]:
     packer.numbers("seconds", [row.seconds for row in rows])
     packer.numbers("memory", [row.max_rss_mb for row in rows])
     texts: dict[str, list[str | None]] = {
-        "state": [trial.state for trial in trials],
+        "state": [row.state_words for row in rows],
         "cause": [row.cause or None for row in rows],
         "node": [row.node for row in rows],
         "error": [row.error for row in rows],
@@ -140,10 +140,12 @@ def _pack_curves(packer: Packer, name: str, curves: list[Curve | None]) -> dict[
         if curve:
             at = [known[step] if step in known else bisect_right(steps, step) - 1 for step in curve.steps]
             places.extend(map(sub, at, [0, *at]))
-            cut = (min(max(value, low), high) if value == value else value for value in curve.values)  # noqa: PLR0124 - NaN
-            parts.extend([round((value - low) * scale) if value == value else _NONE for value in cut])  # noqa: PLR0124
+            parts.extend(
+                _NONE if math.isnan(value) else round((min(max(value, low), high) - low) * scale)
+                for value in curve.values
+            )
     packer.add(f"{name}c", "I", counts)
     packer.add(f"{name}s", "H", places)
     packer.add(f"{name}v", "H", parts)
     packer.add(f"{name}x", "d", steps)
-    return {"low": low, "high": high, "curves": f"{name}"}
+    return {"low": low, "high": high, "curves": name}

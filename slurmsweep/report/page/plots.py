@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.errors import UsageError
 from slurmsweep.report.figures import counted
 from slurmsweep.report.page.comparison import titles
-from slurmsweep.report.page.content import MARK, better_than_before, finished_of
+from slurmsweep.report.page.content import MARK, better_than_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -202,7 +202,7 @@ def _timeline(figure: Figure, content: ReportContent) -> None:
         free = lanes.setdefault(node, [])
         slot = next((n for n, until in enumerate(free) if until <= start), len(free))
         free[slot : slot + 1] = [end]
-        bars.append((node, slot, start, end - start, trial.state))
+        bars.append((node, slot, start, end - start, trial.row.state_words))
     first, base = {}, 0
     for node in sorted(lanes):
         first[node], base = base, base + len(lanes[node])
@@ -247,7 +247,7 @@ _DRAWN: dict[str, Callable[[Figure, ReportContent], None]] = {
 
 def _first(content: ReportContent) -> tuple[str, str]:
     """Return name and goal of the first metric. Raises UsageError where no trial has a value of it."""
-    if not content.objectives or not finished_of(content.trials, content.objectives[0].name):
+    if not content.objectives or not any(content.objectives[0].name in trial.values for trial in content.trials):
         raise UsageError("no trial has a value of a metric yet: there is nothing to draw")
     return content.objectives[0].name, content.objectives[0].goal
 

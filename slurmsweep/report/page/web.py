@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 import pkgutil
 import re
 from html import escape
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.report.base_point import base_document, base_text
 from slurmsweep.report.code import code_words
 from slurmsweep.report.efficiency import each_text
-from slurmsweep.report.figures import counted, date_text, duration, figure, numbers_text, value_text
+from slurmsweep.report.figures import counted, date_text, duration, figure, trials_text, value_text
+from slurmsweep.report.importance import TELLING
 from slurmsweep.report.page.charts import steps_chart
 from slurmsweep.report.page.content import MARK, better_than_before
 from slurmsweep.report.page.packing import pack
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from slurmsweep.report.page.content import ReportContent
-
-#: An importance whose range begins below this may be none.
-_TELLING = 0.02
 
 #: Parameters in the table of best trials, and trials named of those that failed alike.
 _COLUMNS, _NAMED = 4, 12
@@ -155,7 +152,6 @@ def _header(content: ReportContent) -> str:
 
 
 def _tiles(content: ReportContent) -> str:
-
     summary = content.summary
     counts = {word: n for word, n in summary.words().items() if n}
     total = sum(counts.values())
@@ -172,9 +168,7 @@ def _tiles(content: ReportContent) -> str:
         params = ", ".join(f"{key}={value_text(_rounded(point[key]))}" for key in names if key in point)
         shown = params if len(params) <= 120 else params[:119] + "…"
         told = f"best {_text(name)}, {_text(best.row.name)}<br>{_text(shown)}"
-        tiles.insert(
-            0, (_text(best.row.metric_text if best.row.runs else value_text(best.values[name])), f"<span>{told}</span>")
-        )
+        tiles.insert(0, (_text(best.text_of(name)), f"<span>{told}</span>"))
     begun = min((t.row.started for t in content.trials if t.row.started), default=None)
     if begun is not None:
         end = max((t.ended or content.made for t in content.trials if t.row.started), default=content.made)
@@ -211,23 +205,14 @@ def _first(content: ReportContent) -> str:
 def _best(content: ReportContent) -> str:
     names = content.by_importance()[:_COLUMNS]
     first = content.objectives[0].name
-    heads = [
-        "point" if content.best and content.best[0].row.runs else "trial",
-        first,
-        *names,
-        "took",
-        *(["state"] if len({trial.state for trial in content.best}) > 1 else []),
-    ]
+    kind = content.best[0].row.kind if content.best else "trial"
+    states = {trial.row.state_words for trial in content.best}
+    heads = [kind, first, *names, "took", *(["state"] if len(states) > 1 else [])]
     rows = []
     for trial in content.best:
-        params = dict(flat(trial.row.params))
-        number = trial.row.point if trial.row.runs else trial.row.number
-        row = [
-            str(number),
-            cell(trial.row.metric_text if trial.row.runs else trial.values.get(first)),
-            *(cell(_rounded(params.get(n))) for n in names),
-        ]
-        rows.append([*row, duration(trial.row.seconds), pill(trial.state)][: len(heads)])
+        row, params = trial.row, dict(flat(trial.row.params))
+        values = [cell(trial.text_of(first)), *(cell(_rounded(params.get(name))) for name in names)]
+        rows.append([str(row.shown_number), *values, duration(row.seconds), pill(row.state_words)][: len(heads)])
     same = len(content.by_importance()) - len(names)
     more = f'<p class="hint">{same} more parameters differ: the table of all trials has them.</p>' if same > 0 else ""
     shown = table(heads, rows, "best") if rows else "<p>No trial has a value yet.</p>"
@@ -235,14 +220,14 @@ def _best(content: ReportContent) -> str:
 
 
 def _rounded(value: Any) -> Any:
-    return float(f"{value:.4g}") if isinstance(value, float) and math.isfinite(value) else value
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def _importance(document: Mapping[str, Any]) -> str:
     rows = []
     top = max([one["high"] for one in document["parameters"]] + [0.05])
     for one in document["parameters"][:24]:
-        is_telling = one["low"] >= _TELLING
+        is_telling = one["low"] >= TELLING
         low, high, at = (100 * one[key] / top for key in ("low", "high", "importance"))
         better = f"{one['better']} is better" if one["better"] and is_telling else ""
         best = better or (f"best: {one['best']}" if is_telling and one["best"] else "")
@@ -326,17 +311,12 @@ def _failures(content: ReportContent) -> str:
     shown = []
     for one in content.failures:
         group = one.group
-        named = numbers_text(group.trials, _NAMED)
         whose = f"end of the log of trial {group.trials[0]}: <code>{_text(group.log or '')}</code>"
-        log = (
-            f"<details><summary>{whose}</summary><pre>{escape(printable_text(one.tail))}</pre></details>"
-            if one.tail
-            else ""
-        )
+        tail = f"<details><summary>{whose}</summary><pre>{escape(printable_text(one.tail))}</pre></details>"
         why = f"<code>{_text(group.error[:400])}</code>" if group.error else ""
         shown.append(
             f'<div class="fail"><b>{len(group.trials)}</b> {pill(group.state)} {_text(group.cause)} {why}'
-            f'<div class="hint">trial{"s" if len(group.trials) > 1 else ""} {named}</div>{log}</div>'
+            f'<div class="hint">{trials_text(group.trials, _NAMED)}</div>{tail if one.tail else ""}</div>'
         )
     return (
         '<section id="failures" class="long"><h2>Trials that did not finish</h2><p class="hint">Those that ended alike '
