@@ -103,12 +103,16 @@ def plain_table(rows: Sequence[Mapping[str, Any]], least: Mapping[str, int] | No
         rows: the cells of each row, by the title of their column.
         least: characters that cells of a column keep, at least, where that is not :data:`READABLE`.
     """
-    kept = least or {}
     names = list(dict.fromkeys(name for row in rows for name in row))
+    return titled_table(names, [[row.get(name) for name in names] for row in rows], least)
+
+
+def titled_table(titles: Sequence[str], rows: Sequence[Sequence[Any]], least: Mapping[str, int] | None = None) -> str:
+    """Return a table as :func:`plain_table` does, of rows with a cell for each title; titles may be equal."""
     columns = []
-    for place, name in enumerate(names):
-        cells = tuple("" if row.get(name) is None else printable(str(row[name])) for row in rows)
-        columns.append(Column(printable(name), cells, place, kept.get(name, READABLE)))
+    for place, title in enumerate(titles):
+        cells = tuple("" if row[place] is None else printable(str(row[place])) for row in rows)
+        columns.append(Column(printable(title), cells, place, (least or {}).get(title, READABLE)))
     shown, gone = fit([column for column in columns if any(column.cells)], width())
     return "\n".join([grid(shown), *([f"no room for: {', '.join(gone)}"] if gone else [])])
 

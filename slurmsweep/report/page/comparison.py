@@ -13,7 +13,7 @@ from slurmsweep.report.page.charts import steps_chart
 from slurmsweep.report.page.content import MARK, better_than_before
 from slurmsweep.report.page.markdown import escaped, grid
 from slurmsweep.report.page.web import cell, table
-from slurmsweep.report.tables import plain_table
+from slurmsweep.report.tables import plain_table, titled_table
 from slurmsweep.search.flat import flat
 
 if TYPE_CHECKING:
@@ -99,11 +99,10 @@ def comparison_document(sweeps: Sequence[ComparedSweep]) -> dict[str, Any]:
 
 def comparison_text(sweeps: Sequence[ComparedSweep]) -> str:
     """Return the comparison as tables for a terminal."""
-    heads = titles(sweeps)
 
     def beside(title: str, rows: Iterable[tuple[str, Iterable[str]]]) -> str:
-        """Return a table with a column for each sweep."""
-        return plain_table([{title: name} | dict(zip(heads, cells, strict=True)) for name, cells in rows])
+        """Return a table with a column for each sweep, which may be called as the title of the first column."""
+        return titled_table([title, *titles(sweeps)], [[name, *cells] for name, cells in rows])
 
     lines = [plain_table([_row(one) for one in sweeps]), ""]
     if any(one.ended for one in sweeps):
