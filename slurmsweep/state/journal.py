@@ -196,7 +196,11 @@ class Journal(LockedFile):
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:
         """Open the file to read it; takes no lock. Raises StateUnreadableError."""
-        with reading(self.path), self._open_to_read() as file:
+        try:
+            file = os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        with reading(self.path), file:
             yield file
 
     def blocks(self, file: BinaryIO, offset: int = 0, end: int = sys.maxsize) -> Iterator[list[bytes]]:
@@ -240,20 +244,14 @@ class Journal(LockedFile):
             yield from reversed(found)
             rest = data[:whole] if whole or not start else data
 
-    def _open_to_read(self) -> BinaryIO:
-        try:
-            return os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
-        except OSError as error:
-            raise unreadable(self.path, error) from error
-
 
 def whole_records(path: str, sweep_id: str) -> list[Record]:
     """Return every record that can be read, whatever is broken around it; that of the first line is left out.
 
     Raises:
-        StateUnreadableError: the file is another sweep's, or of a newer version; or it cannot be opened.
+        StateUnreadableError: the file is another sweep's, or of a newer version; or it cannot be opened, or read.
     """
-    with Journal(path)._open_to_read() as file:  # noqa: SLF001 - the same module
+    with Journal(path).opened() as file:
         records = [record for raw in file if raw.endswith(b"\n") and (record := decode(raw[:-1]))]
     for first in (record for record in records if record.get("format") == FORMAT):
         _refuse_newer(path, first)

@@ -82,7 +82,8 @@ def rebuild(store: SweepStore) -> Rebuilt:
     the maker finds out. Of two repairs the second waits for the first.
 
     Raises:
-        StateUnreadableError: the journal is another sweep's, or a newer slurmsweep's: it is left as it is.
+        StateUnreadableError: the journal is another sweep's or a newer slurmsweep's, or cannot be read: it is left as
+            it is.
         StateUnwritableError: the old journal is still in its place.
         JournalReplacedError: it was removed or replaced meanwhile: what is there now was left as it is.
         LockTimeoutError: agents, or another repair, held the lock for too long; nothing was changed.
@@ -101,7 +102,9 @@ def rebuild(store: SweepStore) -> Rebuilt:
             new = f"{path}.rebuilt"
             files.replace(new, bytes(journal.data), store.access)
             with _not_replaced(path):
-                if not has_name(locked[1], path):
+                with files.reading(path):
+                    is_still_there = has_name(locked[1], path)
+                if not is_still_there:
                     raise FileNotFoundError(path)
                 kept = _keep_beside(path)
             files.move(new, path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import os
 import threading
 from pathlib import Path
 
@@ -97,6 +100,37 @@ def test_the_journal_of_another_sweep_or_version_is_left_alone(eventful, field):
         rebuild(eventful)
 
     assert path.read_bytes() == encode(first) + b"junk\n"
+
+
+def test_a_journal_that_the_file_server_does_not_give_is_left_alone(eventful, monkeypatch):
+    class OutOfOrder(io.BytesIO):
+        def __next__(self):
+            raise OSError(errno.EIO, "Input/output error")
+
+    def opened(descriptor, _mode):
+        os.close(descriptor)
+        return OutOfOrder()
+
+    content = Path(eventful.journal.path).read_bytes()
+    monkeypatch.setattr(os, "fdopen", opened)
+
+    with pytest.raises(StateUnreadableError, match="Input/output error"):
+        rebuild(eventful)
+
+    assert Path(eventful.journal.path).read_bytes() == content
+
+
+def test_a_journal_whose_name_cannot_be_looked_at_stays_in_its_place(eventful, monkeypatch):
+    def out_of_order(_status, _path):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    content = Path(eventful.journal.path).read_bytes()
+    monkeypatch.setattr("slurmsweep.state.repair.has_name", out_of_order)
+
+    with pytest.raises(StateUnreadableError, match="Stale file handle"):
+        rebuild(eventful)
+
+    assert Path(eventful.journal.path).read_bytes() == content
 
 
 def test_work_goes_on_with_the_rebuilt_journal(eventful):
