@@ -7,14 +7,13 @@ checksum of that list, and says with it what every file holds. What trials write
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import StateUnreadableError
 from slurmsweep.state import files
-from slurmsweep.state.fields import Fields, flag, maybe, path, row, rows, text, whole
+from slurmsweep.state.fields import Fields, document, flag, maybe, path, row, rows, text, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,7 +95,7 @@ class Copied(NamedTuple):
 
 def list_text(listed: Sequence[CopiedFile]) -> bytes:
     """Return the content of ``source.json``."""
-    return (json.dumps({"files": [list(one) for one in listed]}, indent=0) + "\n").encode()
+    return document({"files": listed}, indent=0)
 
 
 def digest_of(content: bytes) -> str:

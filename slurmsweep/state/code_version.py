@@ -6,13 +6,12 @@ committed, with a checksum of them, and ``3f2a1b4c9d0e?`` where it is not known 
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.state import files
-from slurmsweep.state.fields import LARGEST, Fields, path, row, rows, text, whole
+from slurmsweep.state.fields import LARGEST, Fields, document, path, row, rows, text, whole
 
 if TYPE_CHECKING:
     from slurmsweep.state.files import Access
@@ -53,7 +52,7 @@ class CodeState(NamedTuple):
 
     def write(self, layout: Layout, access: Access) -> None:
         """Write the file, in the place of an older one. Raises StateUnwritableError."""
-        files.replace(layout.code_version, (json.dumps(self._asdict()) + "\n").encode(), access)
+        files.replace(layout.code_version, document(self._asdict()), access)
 
 
 def version_now(layout: Layout) -> str | None:

@@ -189,10 +189,16 @@ class Fields:
 
 
 def _take(kind: Kind, value: Any, name: str | int) -> Any:
+    """Return what a kind makes of the value that has this name, or place, in the document around it."""
     try:
         return kind(value)
     except WrongFieldError as error:
         raise error.below(name) from None
+
+
+def document(value: Any, indent: int | None = None) -> bytes:
+    """Return the content of a JSON file, which :func:`parsed` reads."""
+    return json.dumps(value, indent=indent).encode() + b"\n"
 
 
 def parsed(content: bytes | str) -> Any:

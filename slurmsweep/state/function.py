@@ -6,13 +6,12 @@ Written once, by the first command with ``--function``, and read by all later on
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import StateUnreadableError, UsageError
 from slurmsweep.state import files
-from slurmsweep.state.fields import Fields, WrongFieldError, maybe, path, text, whole
+from slurmsweep.state.fields import Fields, WrongFieldError, document, maybe, path, text, whole
 from slurmsweep.sweepfile.function import ImportPath
 
 if TYPE_CHECKING:
@@ -40,23 +39,13 @@ class Function(NamedTuple):
         """Return the configuration with the call in the place of its command."""
         return config._replace(program=None, command=self.path.command())
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the document in ``function.json``."""
-        return {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "function": str(self.path),
-            "folder": self.folder,
-            "file": self.file,
-        }
-
     def write(self, layout: Layout, access: files.Access = files.PRIVATE) -> None:
         """Write ``function.json``, whole or not at all. Raises FileExistsError, StateUnwritableError."""
-        files.write_once(layout.function, self._text(), access)
+        files.write_once(layout.function, self._content(), access)
 
     def write_anew(self, layout: Layout, access: files.Access = files.PRIVATE) -> None:
         """Write ``function.json`` in the place of what it was. Raises StateUnwritableError."""
-        files.replace(layout.function, self._text(), access)
+        files.replace(layout.function, self._content(), access)
 
     def moved_to(self, folder: str) -> Function:
         """Return the same function, called in another folder; a file below the old one is there, too."""
@@ -64,8 +53,9 @@ class Function(NamedTuple):
         is_inside = below and not below.startswith(os.pardir)
         return self._replace(folder=folder, file=os.path.join(folder, below) if below and is_inside else self.file)
 
-    def _text(self) -> bytes:
-        return (json.dumps(self.to_json(), indent=1) + "\n").encode()
+    def _content(self) -> bytes:
+        said = {"function": str(self.path), "folder": self.folder, "file": self.file}
+        return document({"format": _FORMAT, "version": _VERSION, **said}, indent=1)
 
     @classmethod
     def read(cls, layout: Layout) -> Function | None:

@@ -6,7 +6,6 @@ number, which only grows (:func:`extend`). Both read it and write it anew, so bo
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +16,7 @@ from slurmsweep.state.fields import (
     Fields,
     WrongFieldError,
     anything,
+    document,
     flag,
     mapping,
     maybe,
@@ -153,7 +153,7 @@ class Manifest(NamedTuple):
 
 def write(layout: Layout, manifest: Manifest, access: files.Access = files.PRIVATE) -> None:
     """Write ``sweep.json``, whole or not at all. Raises FileExistsError, StateUnwritableError."""
-    files.write_once(layout.manifest, _text(manifest), access)
+    files.write_once(layout.manifest, document(manifest.to_json(), indent=1), access)
 
 
 def move(layout: Layout, workdir: str, access: files.Access) -> None:
@@ -185,7 +185,8 @@ def extend(layout: Layout, trials: int, access: files.Access) -> None:
 def _change(layout: Layout, manifest: Manifest, access: files.Access) -> None:
     """Write a changed manifest with the time of the first one, which says which sweep is the newest."""
     before = files.status_of(layout.manifest)
-    files.replace(layout.manifest, _text(manifest), access, made=before.st_mtime_ns if before else None)
+    content = document(manifest.to_json(), indent=1)
+    files.replace(layout.manifest, content, access, made=before.st_mtime_ns if before else None)
 
 
 def read(layout: Layout) -> Manifest:
@@ -202,10 +203,6 @@ def read(layout: Layout) -> Manifest:
     return found._replace(workdir=found.snapshot.workdir(layout)) if found.snapshot else found
 
 
-def _text(manifest: Manifest) -> bytes:
-    return (json.dumps(manifest.to_json(), indent=1) + "\n").encode()
-
-
 def _document(data: Any) -> Manifest | str:
     """Return the manifest of a document; or what it is instead. Raises WrongFieldError."""
     kind = _KIND(data)
@@ -214,20 +211,7 @@ def _document(data: Any) -> Manifest | str:
     if kind["version"] > VERSION:
         return f"written by a newer slurmsweep ({kind['slurmsweep']}): update slurmsweep"
     known = _FIELDS(data)
-    return Manifest(
-        sweep_id=known["id"],
-        config=known["config"],
-        trials=known["trials"],
-        workdir=known["workdir"],
-        source=known["source"],
-        created=known["created"],
-        version=kind["slurmsweep"],
-        format=kind["version"],
-        shared=known.get("shared", False),
-        defaults=known.get("defaults", ()),
-        canary=known.get("canary", False),
-        snapshot=known.get("snapshot"),
-    )
+    return Manifest(known.pop("id"), version=kind["slurmsweep"], format=kind["version"], **known)
 
 
 def _sweep_id(value: Any) -> str:

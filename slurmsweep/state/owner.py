@@ -5,10 +5,9 @@ The operating system is asked, Slurm, or the service of AWS that ran its job.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.state.fields import LARGEST, Fields, maybe, text, whole
+from slurmsweep.state.fields import Fields, document, maybe, text, whole
 
 if TYPE_CHECKING:
     from slurmsweep.state.chosen import ChosenPoint
@@ -105,9 +104,9 @@ class Owner(NamedTuple):
         return self.job is not None and mine == (other.cluster, other.job, other.task, other.seat)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields that have a value."""
-        data = {key: value for key, value in self._asdict().items() if value is not None}
-        return data if self.restart else {key: value for key, value in data.items() if key != "restart"}
+        """Return the fields that have a value; no ``restart`` of a job that was started once."""
+        data = self._asdict()
+        return {key: value for key, value in data.items() if value is not None and (key != "restart" or value)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Owner:
@@ -119,9 +118,9 @@ _FIELDS = Fields(
     {},
     {
         **dict.fromkeys(("host", "boot", "pid_space"), text),
-        **dict.fromkeys(("pid", "start", "restart"), whole(0, LARGEST - 1)),
+        **dict.fromkeys(("pid", "start", "restart"), whole()),
         **dict.fromkeys(("node", "cluster", "job", "code", "submission"), maybe(text)),
-        **dict.fromkeys(("task", "seat"), maybe(whole(0, LARGEST - 1))),
+        **dict.fromkeys(("task", "seat"), maybe(whole())),
     },
 )
 
@@ -144,7 +143,7 @@ class Claim(NamedTuple):
     def document(self) -> bytes:
         """Return the content of the owner file."""
         said = {"token": self.token, "owner": self.owner.to_json()}
-        return (json.dumps(said | self.chosen.to_json() if self.chosen else said) + "\n").encode()
+        return document(said | self.chosen.to_json() if self.chosen else said)
 
 
 class NothingLeft(NamedTuple):

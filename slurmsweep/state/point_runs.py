@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING
 
 from slurmsweep.state import files
 from slurmsweep.state.chosen import ChosenPoint
+from slurmsweep.state.fields import document
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import NOT_NEEDED, Outcome
 from slurmsweep.state.owner import Claim
@@ -60,7 +60,7 @@ def settle_point(store: SweepStore, first: int, chosen: ChosenPoint) -> ChosenPo
     path = store.layout.point(first)
     files.ensure_folders(os.path.dirname(path), store.access)
     try:
-        files.write_once(path, (json.dumps(chosen.to_json()) + "\n").encode(), store.access)
+        files.write_once(path, document(chosen.to_json()), store.access)
     except FileExistsError:
         return files.read_document(path, ChosenPoint.from_json) or chosen
     return chosen

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from slurmsweep.state import files
-from slurmsweep.state.files import read_plain_file
+from slurmsweep.state.fields import document
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ def read(layout: Layout) -> frozenset[AttemptId]:
     Raises StateUnreadableError where it may not be read.
     """
     try:
-        document = json.loads(read_plain_file(layout.refused) or b"[]")
-        return frozenset(AttemptId(int(trial), int(attempt)) for trial, attempt in document)
+        listed = json.loads(files.read_plain_file(layout.refused) or b"[]")
+        return frozenset(AttemptId(int(trial), int(attempt)) for trial, attempt in listed)
     except (ValueError, TypeError):
         return frozenset()
 
 
 def write(layout: Layout, attempt_ids: Iterable[AttemptId], access: Access) -> None:
     """Record the attempts that a command refused and has told of. Raises StateUnwritableError."""
-    files.replace(layout.refused, (json.dumps([list(a) for a in attempt_ids]) + "\n").encode(), access)
+    files.replace(layout.refused, document(list(attempt_ids)), access)

@@ -7,7 +7,6 @@ journal says what has happened.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from contextlib import contextmanager, suppress
@@ -17,7 +16,7 @@ from slurmsweep.errors import JournalReplacedError, StateUnwritableError
 from slurmsweep.state import files, manifest
 from slurmsweep.state import paths as layout
 from slurmsweep.state.chosen import ChosenPoint
-from slurmsweep.state.fields import Fields, text
+from slurmsweep.state.fields import Fields, document, text
 from slurmsweep.state.journal import Journal
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.lock import LOCK_TIMEOUT
@@ -414,20 +413,19 @@ class SweepStore:
         """Return ``token``, ``owner`` and ``point`` of an owner file; None where there is none, or an empty one."""
         path = self.layout.owner(attempt_id)
 
-        def take(document: Any) -> dict[str, Any]:
-            point = ChosenPoint.from_json(document)
+        def take(said: Any) -> dict[str, Any]:
+            point = ChosenPoint.from_json(said)
             if point and self.manifest.config.method != "grid":
                 point.check(self.manifest.config)
-            return _OWNER(document) | {"point": point}
+            return _OWNER(said) | {"point": point}
 
         return None if files.is_folder(path) else files.read_document(path, _unless_empty(take))
 
     def write_outcome(self, claim: Claim, outcome: Outcome, bands: Sequence[BandValue] = ()) -> None:
         """Write in the folder of an attempt how it ended. Raises StateUnwritableError."""
         content = {"token": claim.token, **outcome.to_json(), **({"bands": bands} if bands else {})}
-        document = (json.dumps(content) + "\n").encode()
         path = self.layout.outcome(claim.attempt_id)
-        files.despite_stale_view(lambda: files.replace(path, document, self.access))
+        files.despite_stale_view(lambda: files.replace(path, document(content), self.access))
 
     def _claim(
         self, owner: Owner, chooser: Chooser | None, waiting: list[AttemptId]

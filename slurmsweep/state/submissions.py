@@ -6,13 +6,12 @@ of the array is for. Sweeps that W&B hosts have these documents and no journal.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.state import files
-from slurmsweep.state.fields import LATEST, Fields, maybe, number, rows, text, whole
+from slurmsweep.state.fields import LATEST, Fields, document, maybe, number, rows, text, whole
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.records import MOST_JOBS, OPTIONS
 from slurmsweep.state.tail import ATTEMPT_ID, AttemptId
@@ -114,19 +113,17 @@ class SubmissionFiles:
     def __init__(self, folder: str, access: Access = files.PRIVATE) -> None:
         self._folder, self._access = folder, access
 
-    def write(self, document: SubmissionDocument) -> None:
+    def write(self, submission: SubmissionDocument) -> None:
         """Keep a document, durably, in the place of an older one of that name. Raises StateUnwritableError."""
         files.ensure_folder(self._folder, self._access)
-        files.replace(
-            self._path(document.name), json.dumps(document.to_json(), indent=1).encode() + b"\n", self._access
-        )
+        files.replace(self._path(submission.name), document(submission.to_json(), indent=1), self._access)
 
-    def note_job(self, document: SubmissionDocument, job: str, cluster: str = "") -> SubmissionDocument:
+    def note_job(self, submission: SubmissionDocument, job: str, cluster: str = "") -> SubmissionDocument:
         """Keep the answer of the scheduler: id and cluster of the array, no id for a refusal.
 
         Raises StateUnwritableError.
         """
-        answered = replace(document, job=job, cluster=cluster or document.cluster)
+        answered = replace(submission, job=job, cluster=cluster or submission.cluster)
         self.write(answered)
         return answered
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.state import files
-from slurmsweep.state.fields import Fields, flag, maybe, number, rows, text, whole
-from slurmsweep.state.files import read_plain_file
+from slurmsweep.state.fields import Fields, document, flag, maybe, number, rows, text, whole
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.records import MOST_JOBS, OPTIONS
 
@@ -90,23 +88,24 @@ class SupervisorFiles:
     """The files of one sweep.
 
     Args:
-        place: where they are.
+        layout: where they are.
         access: of the files.
     """
 
-    def __init__(self, place: Layout, access: Access) -> None:
-        self._place, self._access = place, access
+    def __init__(self, layout: Layout, access: Access) -> None:
+        self._layout, self._access = layout, access
 
     def settings(self) -> SupervisorSettings | None:
         """Return what was asked for; None where the sweep has no supervisor. Raises StateUnreadableError."""
-        known = files.read_document(self._place.mend_settings, _SETTINGS, _REMEDY)
+        known = files.read_document(self._layout.mend_settings, _SETTINGS, _REMEDY)
         return None if known is None else SupervisorSettings(**known)
 
     def ask_for(self, settings: SupervisorSettings) -> PreviousSettings:
         """Enable the supervisor with these settings; return what there was before. Raises StateError."""
-        files.ensure_folder(self._place.mend, self._access)
-        reports = (self._place.report_text, self._place.report_json)
-        before = PreviousSettings({path: read_plain_file(path) for path in (self._place.mend_settings, *reports)})
+        files.ensure_folder(self._layout.mend, self._access)
+        reports = (self._layout.report_text, self._layout.report_json)
+        paths = (self._layout.mend_settings, *reports)
+        before = PreviousSettings({path: files.read_plain_file(path) for path in paths})
         self.change(settings)
         for report in reports:
             files.remove_file(report)  # it will not be the last word
@@ -122,7 +121,7 @@ class SupervisorFiles:
 
     def change(self, settings: SupervisorSettings) -> None:
         """Change the settings, for all that is submitted later. Raises StateUnwritableError."""
-        files.replace(self._place.mend_settings, _bytes(asdict(settings)), self._access)
+        files.replace(self._layout.mend_settings, document(asdict(settings), indent=1), self._access)
 
     def take_round(self, me: Owner, lives: Callable[[Owner], bool]) -> int | Owner:
         """Take the next round for this process alone; return its number, or the owner that holds one now.
@@ -137,8 +136,8 @@ class SupervisorFiles:
         Raises:
             StateError: the files could not be read or written.
         """
-        files.ensure_folder(self._place.mend, self._access)
-        rounds = filter(None, map(_ROUND.fullmatch, files.names_in(self._place.mend)))
+        files.ensure_folder(self._layout.mend, self._access)
+        rounds = filter(None, map(_ROUND.fullmatch, files.names_in(self._layout.mend)))
         newest = max((int(found[1]) for found in rounds), default=0)
         last = self.last()
         if newest and not (last and last.number >= newest):
@@ -146,36 +145,32 @@ class SupervisorFiles:
             if not holder.same_job(me) and lives(holder):
                 return holder
         try:
-            files.write_once(self._place.mend_round(newest + 1), _bytes(me.to_json()), self._access)
+            files.write_once(self._layout.mend_round(newest + 1), document(me.to_json(), indent=1), self._access)
         except FileExistsError:
             return self._holder(newest + 1)
         return newest + 1
 
     def _holder(self, number: int) -> Owner:
-        found = files.read_document(self._place.mend_round(number), Owner.from_json, _REMEDY)
+        found = files.read_document(self._layout.mend_round(number), Owner.from_json, _REMEDY)
         return found or Owner("", 0, 0, "")
 
     def last(self) -> LastRound | None:
         """Return what came of the last round that ended; None before the first. Raises StateUnreadableError."""
-        known = files.read_document(self._place.mend_last, _LAST, _REMEDY)
+        known = files.read_document(self._layout.mend_last, _LAST, _REMEDY)
         return None if known is None else LastRound(**{"number": 0, **known})
 
-    def end_round(self, what: LastRound) -> None:
+    def end_round(self, ended: LastRound) -> None:
         """Record what came of a round. Raises StateUnwritableError."""
-        files.replace(self._place.mend_last, _bytes(asdict(what)), self._access)
+        files.replace(self._layout.mend_last, document(asdict(ended), indent=1), self._access)
 
-    def write_report(self, text: str, document: dict[str, Any]) -> None:
+    def write_report(self, text: str, report: dict[str, Any]) -> None:
         """Write what happened, for people and for programs. Raises StateUnwritableError."""
-        files.replace(self._place.report_json, _bytes(document), self._access)
-        files.replace(self._place.report_text, (text + "\n").encode("utf-8", "surrogateescape"), self._access)
+        files.replace(self._layout.report_json, document(report, indent=1), self._access)
+        files.replace(self._layout.report_text, (text + "\n").encode("utf-8", "surrogateescape"), self._access)
 
     def has_report(self) -> bool:
         """Return whether the report on the end of the sweep was written."""
-        return files.is_file(self._place.report_text)
-
-
-def _bytes(document: dict[str, Any]) -> bytes:
-    return (json.dumps(document, indent=1) + "\n").encode()
+        return files.is_file(self._layout.report_text)
 
 
 _REMEDY = "remove it and ask for mending again"

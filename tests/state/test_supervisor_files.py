@@ -84,7 +84,7 @@ def test_of_many_that_find_no_living_holder_one_gets_the_round(make_store):
 
 def test_damaged_settings_are_said_and_not_guessed(files, make_store):
     files.ask_for(SupervisorSettings())
-    path = files._place.mend_settings
+    path = files._layout.mend_settings
     with open(path, "w") as file:
         file.write("{")
 
