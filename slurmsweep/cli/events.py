@@ -19,7 +19,7 @@ from slurmsweep.control.round.events import (
     TrialsKeptBack,
 )
 from slurmsweep.report.figures import counted, numbers_text
-from slurmsweep.state.lifecycle import in_words
+from slurmsweep.state.lifecycle import counts_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +136,7 @@ class EventPrinter:
         if self._show is None or self._total != event.total:
             self._end_bar()
             self._show, self._total = self._stack.enter_context(steps(event.total, "trials")), event.total
-        counts = in_words(event.counts, event.stopped_early, event.not_needed)
+        counts = counts_in_words(event.counts, event.stopped_early, event.not_needed)
         words = ", ".join(f"{n} {word}" for word, n in sorted(counts.items())) or "waiting"
         # the bar counts what this command started; trials that ended before are the sweep's alone
         is_whole = sum(n for state, n in event.counts.items() if state.has_ended()) == event.ended

@@ -14,7 +14,7 @@ from slurmsweep.report.figures import counted, numbers_text, value_text
 from slurmsweep.report.summary import Unmeasured, target_document
 from slurmsweep.report.tables import params_text, unmeasured_words
 from slurmsweep.report.terminal import printable
-from slurmsweep.state.lifecycle import TrialState, in_words
+from slurmsweep.state.lifecycle import TrialState, counts_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -104,7 +104,7 @@ def ending_text(document: Mapping[str, Any]) -> str:
     """Return the document in words."""
     states = {TrialState(state): n for state, n in document["counts"].items()}
     not_needed = document.get("not_needed", 0)
-    by_word = in_words(states, document.get("stopped_early", 0) + not_needed, not_needed)
+    by_word = counts_in_words(states, document.get("stopped_early", 0) + not_needed, not_needed)
     counts = ", ".join(f"{n} {word}" for word, n in by_word.items()) or "none"
     name = f" ({printable(document['name'])})" if document["name"] else ""
     arrays = f"{counted(len(document['arrays']), 'array')}, {counted(document['rounds'], 'round')} of mending"

@@ -12,8 +12,7 @@ from slurmsweep import search
 from slurmsweep.report.figures import numbers_text, value_text
 from slurmsweep.report.pareto import non_dominated
 from slurmsweep.search.repeats import without_run
-from slurmsweep.state.lifecycle import Standing, SweepState, TrialState
-from slurmsweep.state.lifecycle import in_words as state_counts_in_words
+from slurmsweep.state.lifecycle import Standing, SweepState, TrialState, counts_in_words
 from slurmsweep.state.outcome import NOT_NEEDED, STOPPED_EARLY, Outcome
 from slurmsweep.state.tail import AttemptId, in_words
 from slurmsweep.state.trial import Trial
@@ -343,7 +342,7 @@ class SweepSummary(NamedTuple):
     def words(self) -> dict[str, int]:
         """Return :meth:`counts` by word for people, without zeros."""
         not_needed = len(self.view.trials.not_needed()) if self.config.extensions.repeats else 0
-        return state_counts_in_words(self.counts(), self.stopped_early(), not_needed)
+        return counts_in_words(self.counts(), self.stopped_early(), not_needed)
 
     def stopped_early_document(self) -> dict[str, int]:
         """Return ``{"stopped_early": 3}`` for a document, or ``not_needed``; nothing where the sweep does neither."""

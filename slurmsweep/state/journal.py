@@ -23,7 +23,7 @@ from slurmsweep.state import files
 from slurmsweep.state.fields import Fields, WrongFieldError, refuse_constant, text, whole
 from slurmsweep.state.files import reading
 from slurmsweep.state.lock import LOCK_TIMEOUT, LockedFile, has_name, unreadable
-from slurmsweep.state.tail import JournalTail
+from slurmsweep.state.tail import Head
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,19 +59,19 @@ _parse = make_scanner(json.JSONDecoder(parse_constant=refuse_constant))  # type:
 
 def encode(record: Record) -> bytes:
     """Return the line of a record. Raises ValueError where it is larger than 16 KiB or holds NaN or infinity."""
-    text = json.dumps(record, sort_keys=True, allow_nan=False, ensure_ascii=True, separators=(",", ":")).encode()
-    if len(text) > MAX_RECORD:
-        raise ValueError(f"a record of {len(text)} bytes is larger than {MAX_RECORD}")
-    return b"%08x %s\n" % (zlib.crc32(text), text)
+    content = json.dumps(record, sort_keys=True, allow_nan=False, ensure_ascii=True, separators=(",", ":")).encode()
+    if len(content) > MAX_RECORD:
+        raise ValueError(f"a record of {len(content)} bytes is larger than {MAX_RECORD}")
+    return b"%08x %s\n" % (zlib.crc32(content), content)
 
 
 def decode(line: bytes) -> Record | None:
     """Return the record of a line without its LF; None where the line is damaged."""
-    text = line[9:]
-    if not line.startswith(b"%08x " % zlib.crc32(text)):
+    content = line[9:]
+    if not line.startswith(b"%08x " % zlib.crc32(content)):
         return None
     try:
-        json_text = text.decode()
+        json_text = content.decode()
         record, end = _parse(json_text, 0)
     except (ValueError, StopIteration, RecursionError):
         return None
@@ -91,11 +91,11 @@ def decode_all(lines: Sequence[bytes]) -> Iterator[Record | None]:
 
 def _decode_together(lines: Sequence[bytes]) -> list[Record] | None:
     """Return the records of lines that are all sound; None where any is not."""
-    texts = [line[9:] for line in lines]
-    if not all(line.startswith(b"%08x " % zlib.crc32(text)) for line, text in zip(lines, texts, strict=True)):
+    contents = [line[9:] for line in lines]
+    if not all(line.startswith(b"%08x " % zlib.crc32(content)) for line, content in zip(lines, contents, strict=True)):
         return None
     try:
-        records, _ = _parse((b"[%s]" % b",".join(texts)).decode(), 0)
+        records, _ = _parse((b"[%s]" % b",".join(contents)).decode(), 0)
     except (ValueError, StopIteration, RecursionError):
         return None
     is_sound = len(records) == len(lines) and all(isinstance(record, dict) for record in records)
@@ -277,7 +277,7 @@ def _refuse_newer(path: str, record: Record | None) -> None:
 def _has_sound_head(record: Record) -> bool:
     """Return whether claims can go on from the head of a record; an absent one is empty, as that of the first line."""
     try:
-        JournalTail.from_json(record.get("h", {}))
+        Head.from_json(record.get("h", {}))
     except WrongFieldError:
         return False
     return True

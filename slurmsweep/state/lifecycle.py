@@ -83,7 +83,7 @@ class Standing(_Word):
         return others.get(self) or SweepState(self.value)
 
 
-def in_words(counts: Mapping[TrialState, int], stopped_early: int, not_needed: int = 0) -> dict[str, int]:
+def counts_in_words(counts: Mapping[TrialState, int], stopped_early: int, not_needed: int = 0) -> dict[str, int]:
     """Return counts by word for people, without zeros: of the killed, those that were stopped early have their own.
 
     ``stopped_early`` includes those that were ``not_needed``, which have a word of their own, too.

@@ -39,6 +39,21 @@ if TYPE_CHECKING:
 #: A band of early termination, as a number of logged values, and the value of that number.
 BandValue = tuple[int, float]
 
+
+class BandsReached(NamedTuple):
+    """What an attempt had at bands of early termination.
+
+    Attributes:
+        values: all of them, by band.
+        unrecorded: those that the journal does not have yet.
+    """
+
+    values: tuple[BandValue, ...] = ()
+    unrecorded: tuple[BandValue, ...] = ()
+
+
+NO_BANDS = BandsReached()
+
 #: Why a retry was allowed, where a person took the earlier attempts back.
 DELETED = "deleted"
 
@@ -302,18 +317,3 @@ _SUBMIT = Fields(
     },
 )
 _ORDER = Fields({"state": one_of(SweepState)}, {"reached": maybe(REACHED)})
-
-
-class BandsReached(NamedTuple):
-    """What an attempt had at bands of early termination.
-
-    Attributes:
-        values: all of them, by band.
-        unrecorded: those that the journal does not have yet.
-    """
-
-    values: tuple[BandValue, ...] = ()
-    unrecorded: tuple[BandValue, ...] = ()
-
-
-NO_BANDS = BandsReached()

@@ -21,7 +21,7 @@ from slurmsweep.state.fields import WrongFieldError
 from slurmsweep.state.journal import encode, header, whole_records
 from slurmsweep.state.lock import LockedFile, has_name
 from slurmsweep.state.replay import SweepView
-from slurmsweep.state.tail import JournalTail
+from slurmsweep.state.tail import Head
 from slurmsweep.state.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _keep(journal: _NewJournal, records: list[Record]) -> SweepView:
 
 def _kept_head(head: Any) -> dict[str, Any]:
     try:
-        JournalTail.from_json(head)
+        Head.from_json(head)
     except WrongFieldError:
         return {}
     return {key: value for key, value in head.items() if key not in ("m", "e")}

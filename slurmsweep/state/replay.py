@@ -29,7 +29,7 @@ from slurmsweep.state.records import (
     SubmitRecord,
     VoidRecord,
 )
-from slurmsweep.state.tail import AttemptId, JournalTail
+from slurmsweep.state.tail import AttemptId, Head
 from slurmsweep.state.trial import Attempt
 from slurmsweep.state.trial_index import TrialIndex
 
@@ -185,7 +185,7 @@ class SweepView:
             except WrongFieldError as error:
                 self.wrong[number] = f"{op} record: {error}" if isinstance(op, str) else str(error)
         try:
-            JournalTail.from_json(self.latest)
+            Head.from_json(self.latest)
         except WrongFieldError as error:
             self.latest, self.wrong[newest] = sound, str(error.below("h"))
 
@@ -220,7 +220,7 @@ class SweepView:
             self.expected.check(told)
             change(self, told, sequence if isinstance(sequence, int) else -1)
         try:
-            JournalTail.from_json(head)
+            Head.from_json(head)
         except WrongFieldError as error:
             raise error.below("h") from None
         self.latest = head or self.latest
@@ -230,9 +230,9 @@ class SweepView:
         return self.chosen[number].values if number in self.chosen else None
 
     @property
-    def head(self) -> JournalTail:
+    def head(self) -> Head:
         """Of the newest record."""
-        return JournalTail.from_json(self.latest)
+        return Head.from_json(self.latest)
 
     def trial(self, number: int) -> Trial:
         """Return the trial of that number, known from now on, to be changed at once."""

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 #: Numbers from here on have no room in a row.
-LARGEST = 2**31
+ROW_LIMIT = 2**31
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ def is_text(value: object) -> bool:
 def is_place(place: tuple[Any, ...]) -> bool:
     """Return whether a new place of a record is made of what a place is made of."""
     *texts, seat = place
-    return all(map(is_text, texts)) and None not in texts[:3] and (seat is None or 0 <= seat < LARGEST)
+    return all(map(is_text, texts)) and None not in texts[:3] and (seat is None or 0 <= seat < ROW_LIMIT)
 
 
 def is_how(how: tuple[Any, ...]) -> bool:
@@ -58,5 +58,5 @@ def is_how(how: tuple[Any, ...]) -> bool:
     return (
         all(map(is_text, (cause, *texts)))
         and None not in (cause, texts[1])
-        and (exit_code is None or abs(exit_code) < LARGEST)
+        and (exit_code is None or abs(exit_code) < ROW_LIMIT)
     )

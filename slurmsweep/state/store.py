@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.manifest import Manifest
     from slurmsweep.state.records import BandsReached, BandValue
     from slurmsweep.state.replay import Expected, Reading, SweepView
-    from slurmsweep.state.tail import JournalTail, RetryPage, TargetReached
+    from slurmsweep.state.tail import Head, TargetReached
     from slurmsweep.state.trial import Trial
 
 #: Bytes of journal read for "nothing left" that are worth a record, so that the next agent begins after them.
@@ -435,7 +435,7 @@ class SweepStore:
             head = transaction.head.with_queue(waiting)
             if head.word is not None:
                 return self._ordered(head.word, head.reached), 0
-            for attempt_id, rest in self._candidates(head, transaction.waiting_in):
+            for attempt_id, rest in self._candidates(head, transaction):
                 transaction.head = rest
                 claim = Claim(attempt_id, new_token(), owner, chooser.choose(attempt_id) if chooser else None)
                 made = self._make_free_attempt(transaction, claim)
@@ -449,13 +449,11 @@ class SweepStore:
         """Return that there is nothing to claim in a sweep that was paused, or has ended."""
         return NothingLeft(f"the sweep is {in_words(word, reached, self.manifest.config.metric)}", is_ordered=True)
 
-    def _candidates(
-        self, head: JournalTail, waiting_in: Callable[[RetryPage], tuple[list[AttemptId], RetryPage | None]]
-    ) -> Iterator[tuple[AttemptId, JournalTail]]:
+    def _candidates(self, head: Head, transaction: Transaction) -> Iterator[tuple[AttemptId, Head]]:
         """Yield what may be claimed, best first, each with the head that is left without it."""
         while head.queue or head.more:
             if head.more and not head.queue:
-                attempt_ids, more = waiting_in(head.more)
+                attempt_ids, more = transaction.waiting_in(head.more)
                 head = head._replace(queue=tuple(attempt_ids), more=more)
             for attempt_id in head.queue:
                 head = head.without(attempt_id)

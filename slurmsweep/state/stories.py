@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
-from slurmsweep.state.shared_values import LARGEST
+from slurmsweep.state.shared_values import ROW_LIMIT
 from slurmsweep.state.trial import Attempt, Trial
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def is_plain(trial: Trial) -> bool:
     if attempt is None or attempt.owner is None or attempt.token is None or attempt.void or attempt.rivals:
         return False
     owner, outcome = attempt.owner, attempt.outcome
-    if not is_token(attempt.token) or max(owner.pid, owner.start, owner.restart) >= LARGEST:
+    if not is_token(attempt.token) or max(owner.pid, owner.start, owner.restart) >= ROW_LIMIT:
         return False
     return outcome is None or outcome.state.has_ended()
 

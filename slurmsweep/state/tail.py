@@ -66,7 +66,7 @@ def in_words(word: SweepState | Standing, reached: TargetReached | None, metric:
     )
 
 
-class JournalTail(NamedTuple):
+class Head(NamedTuple):
     """State as its writer saw it.
 
     Attributes:
@@ -89,7 +89,7 @@ class JournalTail(NamedTuple):
     exhausted: int = 0
     reached: TargetReached | None = None
 
-    def moved(self, before: TrialState | None, after: TrialState) -> JournalTail:
+    def moved(self, before: TrialState | None, after: TrialState) -> Head:
         """Return the head after a trial went from ``before`` (None: it was never claimed) to ``after``."""
         counts = dict(self.counts)
         if before is not None:
@@ -97,7 +97,7 @@ class JournalTail(NamedTuple):
         counts[after] = counts.get(after, 0) + 1
         return self._replace(counts={state: n for state, n in counts.items() if n})
 
-    def without(self, attempt_id: AttemptId) -> JournalTail:
+    def without(self, attempt_id: AttemptId) -> Head:
         """Return the head after an attempt was claimed: by the writer, or by a process whose folder the writer met.
 
         A trial beyond the next new one (some arrays name theirs) leaves it where it is: claims get there and pass on.
@@ -110,7 +110,7 @@ class JournalTail(NamedTuple):
         """Return how many further retries the head can hold."""
         return QUEUE_LIMIT - len(self.queue)
 
-    def with_queue(self, attempt_ids: Sequence[AttemptId]) -> JournalTail:
+    def with_queue(self, attempt_ids: Sequence[AttemptId]) -> Head:
         """Return the head with further retries that wait; those beyond the limit are left out."""
         queue = self.queue + tuple(s for s in attempt_ids if s not in self.queue)
         return self._replace(queue=queue[:QUEUE_LIMIT])
@@ -133,7 +133,7 @@ class JournalTail(NamedTuple):
         return data
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> JournalTail:
+    def from_json(cls, data: dict[str, Any]) -> Head:
         """Return the head of a record; the absent head of the first line is the empty one. Raises WrongFieldError."""
         head = _HEAD(data)
         known = {name: head[key] for key, name in _NAMES.items() if key in head}

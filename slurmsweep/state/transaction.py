@@ -20,7 +20,7 @@ from slurmsweep.state.records import (
     RetryRecord,
     VoidRecord,
 )
-from slurmsweep.state.tail import QUEUE_LIMIT, AttemptId, JournalTail, RetryPage, TargetReached
+from slurmsweep.state.tail import QUEUE_LIMIT, AttemptId, Head, RetryPage, TargetReached
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ class Transaction:
         self._lines: list[bytes] = []
         self._last: Record = {}
         self._states: dict[int, TrialState] = {}  # of trials that records in the queue change
-        self.head = JournalTail.from_json(journal.last.get("h", {}))
+        self.head = Head.from_json(journal.last.get("h", {}))
 
     def claim(self, attempt_id: AttemptId, token: str, owner: Owner, chosen: ChosenPoint | None = None) -> None:
         """Queue that an attempt has a maker, and the point of its trial where that was chosen for it."""

@@ -22,7 +22,7 @@ from slurmsweep.state.fields import LATEST
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.outcome import NOT_NEEDED, STOPPED_EARLY, Outcome
 from slurmsweep.state.owner import Owner
-from slurmsweep.state.shared_values import LARGEST, How, Place, Table, is_how, is_place, is_text
+from slurmsweep.state.shared_values import ROW_LIMIT, How, Place, Table, is_how, is_place, is_text
 from slurmsweep.state.stories import Stories, is_plain, is_token
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.state.trial import Attempt, JobSpan, Trial
@@ -168,8 +168,8 @@ class TrialIndex(Mapping[int, Trial]):
             is_sound = (
                 0 <= number < self.end
                 and (number >= len(codes) or not codes[number])
-                and (0 <= pid < LARGEST and 0 <= start < LARGEST and 0 <= restart < LARGEST)
-                and (task is None or 0 <= task < LARGEST)
+                and (0 <= pid < ROW_LIMIT and 0 <= start < ROW_LIMIT and 0 <= restart < ROW_LIMIT)
+                and (task is None or 0 <= task < ROW_LIMIT)
                 and (at is None or 0 <= at <= LATEST)
                 and (place_index is not None or is_place(place))
                 and (job_index is not None or is_text(job))

@@ -25,7 +25,7 @@ from slurmsweep.state.fields import Fields, flag, maybe, one_of, parsed, rows, t
 from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.records import MOST_JOBS, OPTIONS
 from slurmsweep.state.replay import Reading, Submission, SweepView
-from slurmsweep.state.tail import ATTEMPT_ID, REACHED, JournalTail
+from slurmsweep.state.tail import ATTEMPT_ID, REACHED, Head
 from slurmsweep.state.trial_index import TrialIndex
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _view_from_json(document: dict[str, Any], columns: memoryview, expected: Exp
     submissions = [Submission(**_SUBMISSION(fields)) for fields in document["submissions"]]
     for submission in submissions:
         submission.again = list(submission.again)
-    JournalTail.from_json(document["latest"])
+    Head.from_json(document["latest"])
     bands_at, chosen_at = document["bands_at"], document["chosen_at"]
     return SweepView(
         trials=TrialIndex.load(document["index"], columns[:bands_at]),

@@ -18,7 +18,7 @@ from slurmsweep.state.owner import Owner
 from slurmsweep.state.records import ClaimRecord, EndRecord, SubmitRecord
 from slurmsweep.state.repair import rebuild
 from slurmsweep.state.store import SweepStore
-from slurmsweep.state.tail import JournalTail
+from slurmsweep.state.tail import Head
 
 OWNER = Owner("node", 1, 1, "boot")
 FINISHED = Outcome(TrialState.FINISHED, exit_code=0, metric=0.5, ended=1.0)
@@ -45,8 +45,8 @@ END = {"op": "end", "t": 0, "a": 1, "k": "x", "out": FINISHED.to_json()}
         ),
         (EndRecord, END | {"out": END["out"] | {"ended": 1e300}}, "out.ended: 1e+300 is not a number from 0"),
         (SubmitRecord, {"name": "n", "tasks": 1, "job": None, "asked": {"time": 5}}, "asked.time: 5 is not text"),
-        (JournalTail, {"s": 1, "n": 10**9}, "n: 1000000000 trials are more than 1 records can claim"),
-        (JournalTail, {"s": 1, "q": [[0, 1], [0]]}, "q.1: a list is not a list of 2"),
+        (Head, {"s": 1, "n": 10**9}, "n: 1000000000 trials are more than 1 records can claim"),
+        (Head, {"s": 1, "q": [[0, 1], [0]]}, "q.1: a list is not a list of 2"),
     ],
 )
 def test_a_wrong_field_is_named_with_what_would_be_right(kind, data, said):

@@ -21,7 +21,7 @@ from slurmsweep.state.records import (
 )
 from slurmsweep.state.repair import _NewJournal
 from slurmsweep.state.replay import SweepView
-from slurmsweep.state.tail import AttemptId, JournalTail
+from slurmsweep.state.tail import AttemptId, Head
 from slurmsweep.state.transaction import Transaction
 
 OWNER = Owner("n1.cluster", 4711, 99, "boot-id", "4026531836", "n1", "lab", "123", 4, 1, 2)
@@ -29,7 +29,7 @@ OUTCOME = Outcome(
     TrialState.FAILED, "exit 3", 3, 0.25, 61.5, 60.25, 512.0, 1700000099.5, {"b": 2.0, "a": 1.5},
     no_metric="c was never logged",
 )  # fmt: skip
-HEAD = JournalTail(7, 3, {TrialState.RUNNING: 2, TrialState.FAILED: 1}, (AttemptId(1, 2),), exhausted=512)
+HEAD = Head(7, 3, {TrialState.RUNNING: 2, TrialState.FAILED: 1}, (AttemptId(1, 2),), exhausted=512)
 NAME, TOKEN = "slurmsweep-abcd1234-1", "0123456789abcdef"
 OWNED = (
     b'"o":{"boot":"boot-id","cluster":"lab","host":"n1.cluster","job":"123","node":"n1","pid":4711,'

@@ -19,7 +19,7 @@ from slurmsweep.state.owner import Claim, NothingLeft, Owner
 from slurmsweep.state.records import OrderRecord
 from slurmsweep.state.repair import rebuild
 from slurmsweep.state.store import SweepStore
-from slurmsweep.state.tail import AttemptId, JournalTail, TargetReached
+from slurmsweep.state.tail import AttemptId, Head, TargetReached
 from slurmsweep.state.view_cache import Follower
 from slurmsweep.sweepfile.config import check
 from slurmsweep.sweepfile.sections import Metric
@@ -240,12 +240,12 @@ def test_a_view_kept_on_disk_knows_it(store, monkeypatch):
 def test_readers_that_do_not_know_the_fields_see_a_sweep_that_was_stopped():
     reached = TargetReached(3, 0.95)
     record = OrderRecord(SweepState.FINISHED, reached).to_json()
-    head = JournalTail(word=SweepState.FINISHED, reached=reached).to_json()
+    head = Head(word=SweepState.FINISHED, reached=reached).to_json()
 
-    assert OrderRecord.from_json(record).reached == JournalTail.from_json(head).reached == reached
+    assert OrderRecord.from_json(record).reached == Head.from_json(head).reached == reached
     assert (record.pop("reached"), head.pop("r")) == ([3, 0.95], [3, 0.95])
     assert OrderRecord.from_json(record) == OrderRecord(SweepState.FINISHED)
-    assert JournalTail.from_json(head) == JournalTail(word=SweepState.FINISHED)
+    assert Head.from_json(head) == Head(word=SweepState.FINISHED)
 
 
 @settings(max_examples=30)

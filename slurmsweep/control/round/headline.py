@@ -8,7 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from slurmsweep.report.figures import counted
-from slurmsweep.state.lifecycle import TrialState, in_words
+from slurmsweep.state.lifecycle import TrialState, counts_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,7 +90,7 @@ def _state_words(situation: Situation, policy: Policy, plan: Plan) -> str:
     counts = Counter({state: n for state, n in view.counts().items() if n})
     if situation.trials is not None:
         counts[TrialState.PENDING] += situation.trials - sum(counts.values())
-    by_word = in_words(counts, len(view.trials.stopped_early()), len(view.trials.not_needed()))
+    by_word = counts_in_words(counts, len(view.trials.stopped_early()), len(view.trials.not_needed()))
     if set(by_word) == {TrialState.FINISHED.value}:
         finished = counts[TrialState.FINISHED]
         text = "the trial finished" if finished == 1 else f"all {finished} trials finished"
