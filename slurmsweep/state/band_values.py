@@ -7,7 +7,7 @@ from array import array
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from slurmsweep.state.records import BandValue
     from slurmsweep.state.tail import AttemptId
@@ -55,27 +55,23 @@ class BandValues:
             band: which.
             deleted: by trial the attempts, up to this one, that a person took back.
         """
-        odd = {number, *self._later.get(band, ()), *deleted}
-        column = self._first.get(band, ())
-        found = [value for trial, value in enumerate(column) if value == value and trial not in odd]  # noqa: PLR0124 - NaN
-        for trial in odd - {number}:
-            attempts = self._attempts(band, trial)
-            standing = [attempt for attempt in attempts if attempt > deleted.get(trial, 0)]
-            if standing:
-                found.append(attempts[min(standing)])
-        return found
+        return [value for trial, value in self._standing(band, deleted) if trial != number]
 
     def at(self, band: int, deleted: Mapping[int, int]) -> dict[int, float]:
         """Return the value of each trial at a band, by number of the trial. ``deleted`` as for :meth:`besides`."""
+        return dict(self._standing(band, deleted))
+
+    def _standing(self, band: int, deleted: Mapping[int, int]) -> Iterator[tuple[int, float]]:
+        """Yield the trials that have a value at a band, each with its value."""
         odd = {*self._later.get(band, ()), *deleted}
-        column = self._first.get(band, ())
-        found = {trial: value for trial, value in enumerate(column) if value == value and trial not in odd}  # noqa: PLR0124 - NaN
+        for trial, value in enumerate(self._first.get(band, ())):
+            if value == value and trial not in odd:  # noqa: PLR0124 - not for NaN
+                yield trial, value
         for trial in odd:
             attempts = self._attempts(band, trial)
             standing = [attempt for attempt in attempts if attempt > deleted.get(trial, 0)]
             if standing:
-                found[trial] = attempts[min(standing)]
-        return found
+                yield trial, attempts[min(standing)]
 
     def _attempts(self, band: int, number: int) -> dict[int, float]:
         column = self._first.get(band, ())

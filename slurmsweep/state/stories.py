@@ -32,45 +32,42 @@ class Stories(MutableMapping[int, Trial]):
     """
 
     def __init__(self) -> None:
-        self._objects: dict[int, Trial] = {}
-        self._texts: dict[int, bytes] = {}
+        self._kept: dict[int, Trial | bytes] = {}  # until it is closed the object, then the text
         self.deleted: dict[int, int] = {}
 
     def __getitem__(self, number: int) -> Trial:
-        return self._objects.get(number) or _from_text(number, self._texts[number])
+        kept = self._kept[number]
+        return kept if isinstance(kept, Trial) else _from_text(number, kept)
 
     def __setitem__(self, number: int, trial: Trial) -> None:
-        self._texts.pop(number, None)
-        self._objects[number] = trial
+        self._kept[number] = trial
 
     def __delitem__(self, number: int) -> None:
-        self._objects.pop(number, None)
-        self._texts.pop(number, None)
+        del self._kept[number]
         self.deleted.pop(number, None)
 
     def __contains__(self, number: object) -> bool:
-        return number in self._objects or number in self._texts
+        return number in self._kept
 
     def __iter__(self) -> Iterator[int]:
-        yield from self._objects
-        yield from self._texts
+        return iter(self._kept)
 
     def __len__(self) -> int:
-        return len(self._objects) + len(self._texts)
+        return len(self._kept)
 
     def close(self, number: int) -> None:
         """Keep a trial as its text from now on: a change of the object that it was is lost."""
-        trial = self._objects.pop(number, None)
-        if trial is not None:
-            self._texts[number] = _to_text(trial)
+        trial = self._kept.get(number)
+        if isinstance(trial, Trial):
+            self._kept[number] = _to_text(trial)
             if trial.deleted:
                 self.deleted[number] = trial.deleted
 
     def dump(self) -> bytes:
         """Return all of them as bytes; they are closed first."""
-        for number in list(self._objects):
+        for number in self._kept:
             self.close(number)
-        return b"".join(b"%d %s\n" % item for item in self._texts.items())
+        return b"".join(b"%d %s\n" % item for item in self._kept.items())
 
     @classmethod
     def load(cls, data: bytes) -> Stories:
@@ -78,7 +75,7 @@ class Stories(MutableMapping[int, Trial]):
         stories = cls()
         for line in data.splitlines():
             number, _, text = line.partition(b" ")
-            stories._texts[int(number)] = text
+            stories._kept[int(number)] = text
             _, deleted, *_ = json.loads(text)
             if deleted:
                 stories.deleted[int(number)] = deleted

@@ -218,13 +218,13 @@ class Transaction:
         for other in numbers.trials(numbers.of(attempt_id.trial)[0]):
             if other != attempt_id.trial:
                 trial = self._view.trials.get(other) if self._view else None
-                ended = trial.current.outcome if trial and trial.is_done and trial.current else None
+                ended = trial.outcome if trial and trial.is_done else None
                 values.append(ended.metric if ended else None)
         known = [value for value in values if value is not None]
         return repeats.worth(known, self._metric.goal) if len(known) == len(values) else None
 
     def _retry(self, batch: Sequence[AttemptId], why: str) -> None:
-        """One retry record. What has no room in the head stays in it, on top of what waits in earlier ones."""
+        """Queue one retry record. What has no room in the head stays in it, on top of what waits in earlier ones."""
         room = self.head.room()
         below = self.head.more
         self.head = self.head.with_queue(batch)

@@ -92,6 +92,12 @@ class Trial:
         return max(real, key=lambda a: a.number, default=None)
 
     @property
+    def outcome(self) -> Outcome | None:
+        """The end of :attr:`current`; None while it has none."""
+        current = self.current
+        return current.outcome if current else None
+
+    @property
     def newest(self) -> int:
         """The highest attempt number any record speaks of; 0 for none."""
         return max(self.attempts, default=0)
@@ -112,14 +118,14 @@ class Trial:
     @property
     def ended_at_rung(self) -> bool:
         """Whether it ran to its rung and no further, so that it may go on."""
-        current = self.current
-        return self.state is TrialState.FINISHED and bool(current and current.outcome and current.outcome.ended_at_rung)
+        outcome = self.outcome
+        return self.state is TrialState.FINISHED and bool(outcome and outcome.ended_at_rung)
 
     @property
     def is_done(self) -> bool:
         """Whether it is not run again unless a person names it: it has ended, and finished or was stopped early."""
-        current = self.current
-        return self.state.has_ended() and bool(current and current.outcome and current.outcome.is_done)
+        outcome = self.outcome
+        return self.state.has_ended() and bool(outcome and outcome.is_done)
 
     def is_held_by_earlier(self, owner: Owner) -> bool:
         """Return whether the newest attempt is an earlier incarnation's of the same job, and the trial is to go on."""
@@ -140,5 +146,5 @@ class Trial:
     @property
     def cause(self) -> str:
         """The cause beside the state; for a pending trial, why its last attempt ended."""
-        current = self.current
-        return current.outcome.cause if current and current.outcome else ""
+        outcome = self.outcome
+        return outcome.cause if outcome else ""

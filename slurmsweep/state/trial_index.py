@@ -348,7 +348,7 @@ class TrialIndex(Mapping[int, Trial]):
         """
         measured = self._measured()
         metrics = list(compress(self._column("metric"), measured))
-        numbers = compress(chain(range(self._rows_there), (number for number, _ in self._far())), measured)
+        numbers = compress(self._numbers(), measured)
         if most is not None and most < len(metrics):
             worst = (nlargest if largest else nsmallest)(most, metrics)[-1] if most else math.nan
             is_good = list(map(worst.__le__ if largest else worst.__ge__, metrics))
@@ -360,8 +360,7 @@ class TrialIndex(Mapping[int, Trial]):
     def valued(self) -> Iterator[tuple[int, float]]:
         """Yield the trials of :meth:`ranked` by number, each with its metric."""
         measured = self._measured()
-        numbers = compress(chain(range(self._rows_there), (number for number, _ in self._far())), measured)
-        return zip(numbers, compress(self._column("metric"), measured), strict=True)
+        return zip(compress(self._numbers(), measured), compress(self._column("metric"), measured), strict=True)
 
     def best_so_far(self, *, largest: bool, most: int) -> list[float]:
         """Return the best metric among the trials of :meth:`ranked` up to each one, by the time at which they ended.
@@ -464,7 +463,12 @@ class TrialIndex(Mapping[int, Trial]):
         self._write_rows()
         return chain(self._columns[name], [self._row(trial)[name] for _, trial in self._far()])
 
+    def _numbers(self) -> Iterable[int]:
+        """Return the number of the trial of every row, as :meth:`_rows` has them."""
+        return chain(range(self._rows_there), [number for number, _ in self._far()])
+
     def _codes(self) -> bytes:
+        """Return one byte for every row, as :meth:`_rows` has them: the state of its trial."""
         self._write_rows()
         return self._columns["code"].tobytes() + bytes(_CODE[trial.state] for _, trial in self._far())
 
@@ -526,7 +530,7 @@ class TrialIndex(Mapping[int, Trial]):
             trial = self._stories.get(number)
             if trial is None:
                 continue
-            outcome = trial.current.outcome if trial.current else None
+            outcome = trial.outcome
             fits = self._make_metrics(outcome.metrics if outcome else None)
             if "lowest" not in self._columns and outcome and (outcome.lowest, outcome.highest) != (None, None):
                 self._make_extremes()
@@ -544,6 +548,8 @@ class TrialIndex(Mapping[int, Trial]):
         """Return the values of a trial's row by column: of its newest attempt."""
         current = trial.current or Attempt(0)
         owner, outcome = current.owner or Owner("", 0, 0, ""), current.outcome or Outcome(TrialState.RUNNING)
+        where = owner.host, owner.boot, owner.pid_space, owner.node, owner.cluster
+        place = (*where, owner.code, owner.submission, owner.seat)
         numbers = {name: _number(getattr(outcome, name)) for name in (*_NUMBERS, *_EXTREMES)}
         metrics: Mapping[str, Any] = outcome.metrics or {}
         further = {_METRICS + name: m for name, m in metrics.items() if isinstance(m, (int, float))}
@@ -552,7 +558,7 @@ class TrialIndex(Mapping[int, Trial]):
             process = (owner.pid, owner.start, owner.restart, int(current.token or "", 16))
         return {
             "code": _CODE[trial.state],
-            "place": self._places.index(_place_of(owner)),
+            "place": self._places.index(place),
             "job": self._jobs.index(owner.job),
             **dict(zip(("pid", "start", "restart", "token"), process, strict=True)),
             "task": _NO_TASK if owner.task is None else owner.task,
@@ -582,11 +588,6 @@ class TrialIndex(Mapping[int, Trial]):
             )  # fmt: skip
         attempt = Attempt(1, f"{row['token']:016x}", owner, _optional(row["claimed"]), outcome)
         return Trial(number, {1: attempt})
-
-
-def _place_of(owner: Owner) -> Place:
-    where = owner.host, owner.boot, owner.pid_space, owner.node, owner.cluster
-    return (*where, owner.code, owner.submission, owner.seat)
 
 
 def _number(value: float | None) -> float:

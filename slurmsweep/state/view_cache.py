@@ -86,9 +86,10 @@ def current(store: SweepStore) -> Reading:
 
 
 def _save(store: SweepStore, reading: Reading) -> None:
-    described, columns = reading.view.trials.dump()
-    bands, values = reading.view.bands.dump()
-    chosen = reading.view.chosen.dump()
+    view = reading.view
+    described, columns = view.trials.dump()
+    bands, values = view.bands.dump()
+    chosen = view.chosen.dump()
     document = {
         "format": _FORMAT,
         "journal": _identity(store.journal.path, reading.offset),
@@ -99,7 +100,14 @@ def _save(store: SweepStore, reading: Reading) -> None:
         "bands": bands,
         "bands_at": len(columns),
         "chosen_at": len(columns) + len(values),
-        **_view_to_json(reading.view),
+        "submissions": [asdict(submission) for submission in view.submissions.values()],
+        "latest": view.latest,
+        "word": view.word.value if view.word else None,
+        "word_sequence": view.word_sequence,
+        "reached": view.reached,
+        "sealed": view.sealed,
+        "damaged": view.damaged,
+        "wrong": list(view.wrong.items()),
     }
     head = json.dumps(document).encode()
     checksum = zlib.crc32(chosen, zlib.crc32(values, zlib.crc32(columns, zlib.crc32(head))))
@@ -135,19 +143,6 @@ def _identity(path: str, offset: int) -> list[int]:
     start = max(0, offset - _WITNESS)
     number, content = files.piece_of(path, start, offset - start)
     return [number, zlib.crc32(content)]
-
-
-def _view_to_json(view: SweepView) -> dict[str, Any]:
-    return {
-        "submissions": [asdict(submission) for submission in view.submissions.values()],
-        "latest": view.latest,
-        "word": view.word.value if view.word else None,
-        "word_sequence": view.word_sequence,
-        "reached": view.reached,
-        "sealed": view.sealed,
-        "damaged": view.damaged,
-        "wrong": list(view.wrong.items()),
-    }
 
 
 def _view_from_json(document: dict[str, Any], columns: memoryview, expected: Expected) -> SweepView:
