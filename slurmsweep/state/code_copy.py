@@ -80,7 +80,7 @@ class Copied(NamedTuple):
     Attributes:
         folder: where it is.
         listed: its files.
-        what: of it ``sweep.json`` will say.
+        what: what ``sweep.json`` will say of it.
     """
 
     folder: str

@@ -44,25 +44,25 @@ def unmake(root: str, folder: str) -> None:
         files.remove_tree(folder)
 
 
-def make_sweep(root: str, place: Layout, what: Manifest, access: files.Access, code: Copied | None) -> None:
+def make_sweep(root: str, layout: Layout, sweep: Manifest, access: files.Access, code: Copied | None) -> None:
     """Make the folder of a new sweep below ``root`` with all that it has before its first trial, ``sweep.json`` last.
 
     Raises:
         StateUnwritableError: there is no such sweep, and nothing of it is left where it could be removed.
     """
     try:
-        make(root, place.folder, access)
-        files.ensure_folder(place.trials, access)
-        files.ensure_folder(place.jobs, access)
-        files.write_once(place.journal, header(what.sweep_id), access)
-        if what.function:
-            what.function.write(place, access)
+        make(root, layout.folder, access)
+        files.ensure_folder(layout.trials, access)
+        files.ensure_folder(layout.jobs, access)
+        files.write_once(layout.journal, header(sweep.sweep_id), access)
+        if sweep.function:
+            sweep.function.write(layout, access)
         if code:
-            code.move_into(place, access)
-        manifest.write(place, what, access)
+            code.move_into(layout, access)
+        manifest.write(layout, sweep, access)
     except StateUnwritableError:
-        if not files.is_file(place.manifest):  # the sweep of that id, if there is one already, is left alone
-            unmake(root, place.folder)
+        if not files.is_file(layout.manifest):  # the sweep of that id, if there is one already, is left alone
+            unmake(root, layout.folder)
         raise
 
 

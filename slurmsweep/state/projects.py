@@ -39,8 +39,9 @@ def remember(root: str, name: str = PROJECTS) -> None:
 
 def projects(name: str = PROJECTS) -> list[str]:
     """Return the folders of the list, the newest last; none where it is not there or cannot be read."""
+    path = _path(name)
     with suppress(StateError):
-        content = files.read_plain_file(_path(name)) if _path(name) else None
+        content = files.read_plain_file(path) if path else None
         lines = (content or b"").decode("utf-8", "surrogateescape").split("\n")
         return [line for line in dict.fromkeys(lines) if os.path.isabs(line)]
     return []

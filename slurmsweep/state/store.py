@@ -13,13 +13,13 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import JournalReplacedError, StateUnwritableError
-from slurmsweep.state import files, manifest
-from slurmsweep.state import paths as layout
+from slurmsweep.state import files, paths
 from slurmsweep.state.chosen import ChosenPoint
 from slurmsweep.state.fields import Fields, document, text
 from slurmsweep.state.journal import Journal
 from slurmsweep.state.lifecycle import SweepState, TrialState
 from slurmsweep.state.lock import LOCK_TIMEOUT
+from slurmsweep.state.manifest import read as read_manifest
 from slurmsweep.state.outcome import Outcome, requeued
 from slurmsweep.state.owner import Claim, NothingLeft, Owner
 from slurmsweep.state.paths import Layout
@@ -66,8 +66,8 @@ class SweepStore:
     """The state of one sweep.
 
     Args:
-        place: where its files are.
-        what: its frozen configuration.
+        layout: where its files are.
+        manifest: its frozen configuration.
         lock_timeout: seconds to wait for the journal's lock.
         status: of its folder, where that was just asked for: each question is a request to the file server.
 
@@ -82,16 +82,16 @@ class SweepStore:
 
     def __init__(
         self,
-        place: Layout,
-        what: Manifest,
+        layout: Layout,
+        manifest: Manifest,
         lock_timeout: float = LOCK_TIMEOUT,
         status: os.stat_result | None = None,
     ) -> None:
-        self.layout = place
-        self.manifest = what
-        self.journal = Journal(place.journal)
-        otherwise = files.SHARED if what.shared else files.PRIVATE
-        self.access = files.access_of(status, otherwise) if status else files.access_by_mode(place.folder, otherwise)
+        self.layout = layout
+        self.manifest = manifest
+        self.journal = Journal(layout.journal)
+        otherwise = files.SHARED if manifest.shared else files.PRIVATE
+        self.access = files.access_of(status, otherwise) if status else files.access_by_mode(layout.folder, otherwise)
         self.lock_timeout = lock_timeout
         self.voided: list[AttemptId] = []
         self.counts: Mapping[TrialState, int] = {}
@@ -100,7 +100,7 @@ class SweepStore:
 
     @classmethod
     def create(
-        cls, root: str, what: Manifest, access: files.Access = files.PRIVATE, code: Copied | None = None
+        cls, root: str, manifest: Manifest, access: files.Access = files.PRIVATE, code: Copied | None = None
     ) -> SweepStore:
         """Make the folder of a new sweep below ``root``, for the users that ``access`` means.
 
@@ -111,7 +111,8 @@ class SweepStore:
         """
         from slurmsweep.state.place import make_sweep  # agents make no sweep
 
-        store = cls(Layout(layout.sweep_folder(root, what.sweep_id)), what._replace(shared=access is files.SHARED))
+        layout = Layout(paths.sweep_folder(root, manifest.sweep_id))
+        store = cls(layout, manifest._replace(shared=access is files.SHARED))
         store.access = access
         make_sweep(root, store.layout, store.manifest, access, code)
         return store
@@ -124,15 +125,15 @@ class SweepStore:
             NotFoundError: there is none.
             StateUnreadableError: it is damaged, of a newer version, or writable by every user.
         """
-        place = layout.find(name)
-        status = files.refuse_open_folder(place.folder)
-        what = manifest.read(place)
-        place = place._replace(format=what.format)
-        if files.status_of(place.function):
+        layout = paths.find(name)
+        status = files.refuse_open_folder(layout.folder)
+        manifest = read_manifest(layout)
+        layout = layout._replace(format=manifest.format)
+        if files.status_of(layout.function):
             from slurmsweep.state.function import Function  # agents of scripts never need it
 
-            what = what.calling(Function.read(place))
-        return cls(place, what, status=status)
+            manifest = manifest.calling(Function.read(layout))
+        return cls(layout, manifest, status=status)
 
     @classmethod
     def open_to_run(cls, name: str) -> SweepStore:
@@ -147,8 +148,8 @@ class SweepStore:
 
     def link(self) -> None:
         """Make the link in ``wandb/`` to the sweep's folder again, where a script has removed ``wandb/``."""
-        root, folder = layout.root_folder(), self.layout.folder
-        if layout.without_links(layout.places(root, os.path.basename(folder))[-1]) != folder:
+        root, folder = paths.root_folder(), self.layout.folder
+        if paths.without_links(paths.places(root, os.path.basename(folder))[-1]) != folder:
             from slurmsweep.state import place
 
             place.link(root, folder, self.access)
@@ -356,7 +357,7 @@ class SweepStore:
         with self.transaction() as transaction:
             for claim in claims:
                 if not self.make_attempt(claim):
-                    raise FileExistsError(self.layout.attempt(AttemptId(claim.attempt_id.trial, 1)))
+                    raise FileExistsError(self.layout.attempt(claim.attempt_id))
                 adopted = trials[claim.attempt_id.trial]
                 self.write_outcome(claim, adopted.outcome, adopted.bands)
                 transaction.band(claim.attempt_id, adopted.bands)
@@ -389,7 +390,7 @@ class SweepStore:
         return (found["token"], found["owner"]) if found else None
 
     def read_chosen(self, attempt_id: AttemptId) -> ChosenPoint | None:
-        """Return the point that the maker wrote beside its name; None where there is none. Raises as above."""
+        """Return the point that the maker wrote beside its name; None for none. Raises as :meth:`read_owner`."""
         found = self._owner_file(attempt_id)
         return found["point"] if found else None
 
