@@ -1,26 +1,7 @@
 """Where every file of a sweep is: the only place for file names.
 
-::
-
-    <root>/wandb/sweep-<id>              a link to the folder of the sweep, for people
-    <root>/.slurmsweep/sweep-<id>/
-      sweep.json                       the frozen configuration
-      function.json                    only where trials call a Python function: which
-      journal.log                      what has happened
-      fold.cache                       large sweeps only: what the last look at the journal read; may be deleted
-      trials/<shard>/<number>/         a trial: WANDB_DIR, kept over attempts
-      trials/<shard>/<number>/checkpoints/  the script's own, kept over attempts; removed where it stayed empty
-      trials/<shard>/<number>/<a>/     an attempt: the process that makes it runs it
-      jobs/                            sbatch scripts as submitted, and job output
-      submissions/<name>.json          what a scheduler was asked for, written before it is asked
-      mend/                            sweeps that mend themselves only: what was asked for, and one file a round
-      report.txt, report.json          what happened, once such a sweep has ended
-      refused.json                     attempts that `resubmit` refused, once: asked for again they run
-      source/, source.json             only with a snapshot: a copy of the code, from which trials run; its files
-      code.json                        only in a git repository: what the code was when trials were started last
-      code/                            only where scripts log their code: an archive for each version of it
-      wandb-cache/<user>/              only where scripts use the real wandb: its cache and core logs
-      uploads/                         only while `sync` uploads runs, or after it failed
+``docs/architecture.md`` shows the folders as a tree (*What is on disk*): ``<root>/.slurmsweep/sweep-<id>/``, and the
+link ``<root>/wandb/sweep-<id>`` to it for people.
 
 ``<root>`` is ``$WANDB_DIR`` or the current folder, as for wandb (``wandb.sdk.wandb_settings``, ``wandb_dir``).
 ``docs/decisions/0029-where-the-state-is.md`` says why the folder is not in ``wandb/``. Sweeps that older versions made
@@ -130,7 +111,7 @@ class Layout(NamedTuple):
 
     @property
     def mend(self) -> str:
-        """Of sweeps that mend themselves."""
+        """The folder of the supervisor, only of sweeps that mend themselves."""
         return os.path.join(self.folder, "mend")
 
     @property
@@ -391,17 +372,22 @@ def made(root: str, sweep_id: str) -> int:
     return 0
 
 
-def _leads_astray(folder: str, place: Layout) -> bool:
-    """Return whether a path with the id of one sweep is a link to the folder of another one."""
+def _sweep_in(folder: str) -> Layout | None:
+    """Return the sweep whose folder this is, or a link to it; None where there is none. Raises StateUnreadableError.
+
+    A link with the id of one sweep to the folder of another one is not that sweep: what is meant for the one would be
+    done to the other.
+    """
+    place = Layout(without_links(folder))
     asked, found = Layout(folder).sweep_id, place.sweep_id
-    return asked != found and bool(SWEEP_ID.fullmatch(asked) and SWEEP_ID.fullmatch(found))
+    leads_astray = asked != found and SWEEP_ID.fullmatch(asked) and SWEEP_ID.fullmatch(found)
+    return place if files.status_of(place.manifest) and not leads_astray else None
 
 
 def _may_be_sweep(folder: str) -> bool:
-    """Return whether a folder has a ``sweep.json``, or that cannot be told: opening it says why."""
+    """Return whether a sweep is in a folder, or that cannot be told: opening it says why."""
     try:
-        place = Layout(without_links(folder))
-        return files.status_of(place.manifest) is not None and not _leads_astray(folder, place)
+        return _sweep_in(folder) is not None
     except StateUnreadableError:
         return True
 
@@ -411,8 +397,7 @@ def find(name: str, root: str | None = None) -> Layout:
 
     Without ``root`` an id is looked up below the current folder and those above it (:func:`roots_from_here`).
 
-    A path may also be that of the link to the folder. A link with the id of one sweep to the folder of another one is
-    not that sweep: what is meant for the one would be done to the other.
+    A path may also be that of the link to the folder.
 
     Raises:
         NotFoundError: there is none; the message says where it was looked for and what is there.
@@ -427,12 +412,12 @@ def find(name: str, root: str | None = None) -> Layout:
         raise NotFoundError(f"{name!r} is not a sweep: {right}")
     here = root or root_folder()
     looked_at = [os.path.abspath(name)] if is_path else places(here, _PREFIX + name)
-    above = [] if root or is_path else [p for folder in roots_from_here() for p in places(folder, _PREFIX + name)][2:]
+    roots_above = [] if root or is_path else [one for one in roots_from_here() if one != here]
+    above = [folder for one in roots_above for folder in places(one, _PREFIX + name)]
     for folder in [*looked_at, *above]:
-        place = Layout(without_links(folder))
         with suppress(StateUnreadableError) if folder in above else nullcontext():
-            if files.status_of(place.manifest) and not _leads_astray(folder, place):
-                return place
+            if found := _sweep_in(folder):
+                return found
     raise NotFoundError(_explain_missing(name, looked_at, here, is_path=is_path))
 
 
