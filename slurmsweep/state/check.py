@@ -148,7 +148,7 @@ def _damage(read: Callable[[], object]) -> str:
 
 
 def _unknown_folders(store: SweepStore, view: SweepView, folders: set[AttemptId]) -> Iterator[Finding]:
-    for attempt_id in sorted(folders, key=lambda s: (s.trial, s.attempt)):
+    for attempt_id in sorted(folders):
         trial = view.trials.get(attempt_id.trial)
         if trial is None or attempt_id.attempt not in trial.attempts:
             damage = _damage(partial(store.read_owner, attempt_id))
@@ -159,7 +159,7 @@ def _unknown_folders(store: SweepStore, view: SweepView, folders: set[AttemptId]
 def _missing_trials(store: SweepStore, view: SweepView) -> Iterator[Finding]:
     total = store.manifest.trials
     for attempt_id in view.passed_over():
-        if not files.is_folder(store.layout.attempt(AttemptId(attempt_id.trial, 1))):
+        if not store.is_made(attempt_id):
             yield Finding(_name(attempt_id), "the journal went past it and no agent claimed it", _RESUBMIT)
     for number in view.trials:
         if total is not None and number >= total:
@@ -177,9 +177,8 @@ def _points_apart(store: SweepStore, view: SweepView) -> Iterator[Finding]:
 
 
 def _trial_findings(store: SweepStore, trial: Trial, folders: set[AttemptId]) -> Iterator[Finding]:
-    standing = [a for a in trial.attempts.values() if a.number > trial.deleted]
-    whole = [a for a in standing if a.outcome and not a.outcome.ended_at_rung]
-    finished = [a.number for a in whole if a.outcome and a.outcome.state is TrialState.FINISHED]
+    standing = {a.number: a.outcome for a in trial.attempts.values() if a.outcome and a.number > trial.deleted}
+    finished = [n for n, end in standing.items() if end.state is TrialState.FINISHED and not end.ended_at_rung]
     if len(finished) > 1:
         yield Finding(f"trial {trial.number}", f"finished more than once: attempts {finished}", _REPORT)
     for attempt in trial.attempts.values():

@@ -58,12 +58,15 @@ class ChosenPoint(NamedTuple):
         known: dict[Names, Any] = {}
         missing: list[Names] = []
         for path, parameter in leaves(config.parameters):
-            value: Any = parameter.value if isinstance(parameter, Constant) else self.values
-            for name in () if isinstance(parameter, Constant) else path:
+            if isinstance(parameter, Constant):
+                known[path] = parameter.value
+                continue
+            value: Any = self.values
+            for name in path:
                 value = value.get(name, _MISSING) if isinstance(value, dict) else _MISSING
             if value is _MISSING:
                 missing.append(path)
-            elif isinstance(parameter, Constant) or _could_be(parameter, value):
+            elif _could_be(parameter, value):
                 known[path] = _unpacked(parameter, value)
             else:
                 raise WrongFieldError(f"{shown(value)} is no value of this parameter", ".".join(("p", *path)))
@@ -84,7 +87,7 @@ def _unpacked(parameter: Parameter, value: Any) -> Any:
     """Return the value that a claim keeps in this form (:mod:`slurmsweep.search.kept`)."""
     if isinstance(parameter, Categorical) and isinstance(value, dict) and "$position" in value:
         return parameter.values[value["$position"]]
-    return value if isinstance(parameter, Constant) else unpacked(value)
+    return unpacked(value)
 
 
 def _could_be(parameter: Parameter, value: Any) -> bool:

@@ -175,7 +175,7 @@ def access_by_mode(folder: str, otherwise: Access) -> Access:
 
 
 def access_of(status: os.stat_result, otherwise: Access) -> Access:
-    """Return the same where the status of the folder was just asked for."""
+    """Return what :func:`access_by_mode` returns, from a status of the folder that was just asked for."""
     mode = status.st_mode
     if not mode & stat.S_IRWXG:
         return PRIVATE
@@ -346,12 +346,6 @@ def write_pieces(path: str, pieces: Iterable[bytes], access: Access = PRIVATE) -
             os.close(descriptor)
 
 
-def write_into(path: str, data: bytes) -> None:
-    """Write to what is no file, such as a pipe or a device, and stays what it is. Raises StateUnwritableError."""
-    with writing(path), open(path, "wb", buffering=0) as stream:
-        write_all(stream.fileno(), data)
-
-
 def write_where_named(path: str, data: bytes) -> None:
     """Write to where a user's name leads: a file is replaced, what is none (a pipe, ``/dev/stdout``) takes the data.
 
@@ -363,7 +357,8 @@ def write_where_named(path: str, data: bytes) -> None:
     try:
         status = status_of(path)
         if status and not stat.S_ISREG(status.st_mode):
-            write_into(path, data)
+            with writing(path), open(path, "wb", buffering=0) as stream:
+                write_all(stream.fileno(), data)
         else:
             umask = _own_umask()
             replace(os.path.realpath(path), data, Access(0o777 & ~umask, 0o666 & ~umask), sync=False)

@@ -94,9 +94,7 @@ def opinion(mount: Mount, *, cluster: bool) -> Opinion:
         return judge(mount)
     if mount.kind in _SHARED:
         return Opinion(Fitness.GOOD, f"{mount.kind}: folders are exclusive and locks reach every node")
-    return Opinion(
-        Fitness.WARN, f"{mount.kind}: not known here", "trust what was tried below, with --nodes 2 on a cluster"
-    )
+    return Opinion(Fitness.WARN, f"{mount.kind}: not known here", f"{_TRUST}, with --nodes 2 on a cluster")
 
 
 def _local(mount: Mount, *, cluster: bool) -> Opinion:
@@ -105,11 +103,8 @@ def _local(mount: Mount, *, cluster: bool) -> Opinion:
     if mount.kind == "overlay":
         return Opinion(Fitness.WARN, "overlay: inside a container", "bind-mount a folder that all nodes see")
     why = f"{mount.kind}: a disk of this machine, which compute nodes see only if it is exported to them"
-    return Opinion(
-        Fitness.WARN,
-        why,
-        "on Slurm the doctor tries it with --nodes 2; set WANDB_DIR to a shared folder if they do not",
-    )
+    advice = "on Slurm the doctor tries it with --nodes 2; set WANDB_DIR to a shared folder if they do not"
+    return Opinion(Fitness.WARN, why, advice)
 
 
 def _nfs(mount: Mount) -> Opinion:
@@ -133,11 +128,6 @@ def _lustre(mount: Mount) -> Opinion:
     )
 
 
-def _sshfs(_: Mount) -> Opinion:
-    why = "sshfs: locks do not leave this machine, and its caches hide what others wrote"
-    return Opinion(Fitness.BAD, why, "log in to the cluster and use a folder of its own")
-
-
 def _bucket(mount: Mount) -> Opinion:
     why = f"{mount.kind.removeprefix('fuse.')}: a bucket of S3, without locks, appends, or a rename in one step"
     return Opinion(Fitness.BAD, why, "use EFS, FSx or S3 Files, or let W&B hold the sweep (docs/aws.md)")
@@ -153,7 +143,11 @@ _JUDGES: dict[str, Callable[[Mount], Opinion]] = {
     "nfs": _nfs,
     "nfs4": _nfs,
     "lustre": _lustre,
-    "fuse.sshfs": _sshfs,
+    "fuse.sshfs": lambda _: Opinion(
+        Fitness.BAD,
+        "sshfs: locks do not leave this machine, and its caches hide what others wrote",
+        "log in to the cluster and use a folder of its own",
+    ),
     **dict.fromkeys(("fuse.mountpoint-s3", "fuse.s3fs", "fuse.goofys", "fuse.rclone"), _bucket),
     "cifs": _cifs,
     "smb3": _cifs,
@@ -162,7 +156,10 @@ _JUDGES: dict[str, Callable[[Mount], Opinion]] = {
 
 
 def _parse(line: str) -> Mount | None:
-    """``36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue``."""
+    """Return the mount of a line of the table; None where it is no such line.
+
+    ``36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`` is one.
+    """
     fields, _, rest = line.partition(" - ")
     mounted, described = fields.split(" "), rest.split(" ")
     if len(mounted) < 6 or len(described) < 3:

@@ -19,14 +19,20 @@ from slurmsweep.state.paths import rescued_folder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Seconds. Long enough for thousands of jobs that start together, short enough that a job does not wait for ever.
+#: Seconds to wait for a lock. Long enough for thousands of jobs that start together, short enough that a job does not
+#: wait for ever.
 LOCK_TIMEOUT = 600.0
+
+#: Seconds that a process waits at most: before its second try; in the first two seconds; and after 40 seconds.
 _FIRST_WAIT = 0.01
 _LONGEST_FIRST_WAIT = 0.25
 _LONGEST_WAIT_OF_ALL = 5.0
 
 #: Seconds after which a process that waits says so, once.
 _SILENT = 10.0
+
+#: A link or a pipe that was put in the place of the file must neither be followed nor wait for ever.
+_FLAGS = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 #: A file server that restarts answers these for a while.
 _PASSING_ERRORS = frozenset({errno.ENOLCK, errno.ESTALE, errno.EIO})
@@ -68,7 +74,10 @@ class LockedFile:
         started = time.monotonic()
         longest = self.first_wait
         while True:
-            descriptor = self._open()
+            try:
+                descriptor = os.open(self.path, _FLAGS)
+            except OSError as error:
+                raise unreadable(self.path, error) from error
             try:
                 status = self._wait_for_lock(descriptor, started, timeout, longest)
             except BaseException:
@@ -86,12 +95,18 @@ class LockedFile:
         That is: the file server is out of order for a while, or a repair replaced the file while this process waited.
         A process that has waited long asks less often: thousands of jobs behind one lock then cost the file server a
         few hundred tries a second and not thousands.
+
+        Raises StateUnreadableError where it is no plain file, or where another error of the system keeps it from being
+        locked; and LockTimeoutError.
         """
         while True:
             self.tries += 1
             try:
                 if self._try_lock(descriptor):
-                    return self._status_if_current(descriptor)
+                    status = os.fstat(descriptor)
+                    if not stat.S_ISREG(status.st_mode):
+                        raise StateUnreadableError(f"{self.path} is not a plain file: it is not this sweep's journal")
+                    return status if has_name(status, self.path) else None
             except OSError as error:
                 if error.errno in _PASSING_ERRORS:
                     return None
@@ -129,27 +144,6 @@ class LockedFile:
                 f"{self.path}: this filesystem does not lock files ({error.strerror}): put the sweep on another one by "
                 "WANDB_DIR; nothing was changed",
             ) from error
-
-    def _status_if_current(self, descriptor: int) -> os.stat_result | None:
-        """Return the status of the open file; None where another file has its name now.
-
-        Raises:
-            StateUnreadableError: the file is not a plain file.
-            OSError: the file server is out of order.
-        """
-        here = os.fstat(descriptor)
-        if not stat.S_ISREG(here.st_mode):
-            raise StateUnreadableError(f"{self.path} is not a plain file: it is not this sweep's journal")
-        return here if has_name(here, self.path) else None
-
-    def _open(self) -> int:
-        # O_NOFOLLOW and O_NONBLOCK: a link or a pipe put in the place of the file must neither be followed nor wait for
-        # ever
-        flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        try:
-            return os.open(self.path, flags)
-        except OSError as error:
-            raise unreadable(self.path, error) from error
 
 
 def has_name(file: os.stat_result, path: str) -> bool:

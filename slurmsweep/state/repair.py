@@ -167,7 +167,7 @@ def _add_from_folders(store: SweepStore, journal: _NewJournal, view: SweepView) 
     journal.last = {"h": head.to_json()}
     transaction = Transaction(journal, manifest=store.manifest)
     claims = outcomes = voided = 0
-    for attempt_id in sorted(attempt_folders(store), key=lambda s: (s.trial, s.attempt)):
+    for attempt_id in sorted(attempt_folders(store)):
         owner, outcome = _told(store.read_owner, attempt_id), _told(store.read_outcome, attempt_id)
         trial, attempt = view.trial(attempt_id.trial), view.attempt(attempt_id)
         if owner is None and attempt.token is None and files.is_file(store.layout.owner(attempt_id)):

@@ -431,8 +431,13 @@ def _void(state: SweepView, record: VoidRecord, _: int) -> None:
 
 
 def _retry(state: SweepView, record: RetryRecord, _: int) -> None:
-    if record.array:
-        _reserve(state, record.array, record.attempt_ids)
+    if record.array:  # given back for an array, as long as Slurm has not refused that
+        known = state.submissions.setdefault(record.array, Submission(record.array, 0))
+        known.again += record.attempt_ids
+        for number, attempt in record.attempt_ids:
+            # known to a reader of the end of the journal alone: else the trial would look as if it had never begun
+            state.attempt(AttemptId(number, attempt - 1))
+        _keep_reserved(state, known, record.attempt_ids)
         return
     for number, attempt in record.attempt_ids:
         trial = state.trial(number)
@@ -441,17 +446,8 @@ def _retry(state: SweepView, record: RetryRecord, _: int) -> None:
             trial.deleted = max(trial.deleted, attempt - 1)
 
 
-def _reserve(state: SweepView, name: str, attempt_ids: Sequence[AttemptId]) -> None:
-    """Take in what is given back for an array, as long as Slurm has not refused that."""
-    known = state.submissions.setdefault(name, Submission(name, 0))
-    known.again += attempt_ids
-    for number, attempt in attempt_ids:
-        # known to a reader of the end of the journal alone: else the trial would look as if it had never begun
-        state.attempt(AttemptId(number, attempt - 1))
-    _keep_reserved(state, known, attempt_ids)
-
-
 def _keep_reserved(state: SweepView, known: Submission, attempt_ids: Sequence[AttemptId]) -> None:
+    """Let each of these trials know which attempt was promised for a submission; none for one that was refused."""
     for number, attempt in attempt_ids:
         promised = state.trial(number).promised
         if known.job == "":
