@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.agents.notices import words_of
-from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.cli import options
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_json, print_table, print_text
@@ -47,20 +45,15 @@ def asked_for(args: argparse.Namespace, **rules: float | None) -> dict[str, Any]
     Raises:
         UsageError: an option is wrong, or is for what is not learnt.
     """
-    asked = SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width or getattr(args, "jobs", None))
-    wish, sizing = what_to_learn(asked, getattr(args, "canaries", None))
+    wish, sizing = what_to_learn(options.wish_of(args), getattr(args, "canaries", None))
     if args.notify is not None:
         words_of(args.notify)
     if args.mend_sbatch and not args.mend:
         raise UsageError("--mend-sbatch stands with --mend: without it there is no supervisor's job")
-    supervisor = options.supervisor_settings(args.mend_every, args.mend_sbatch, **rules)
-    named = {name: str(value) for name, value in (wish.options or {}).items()}
-    supervisor = replace(supervisor, template=wish.template, options=named, width=wish.width)
-    kept = supervisor if args.mend else None
     return {
         "wish": wish,
         "sizing": sizing,
-        "supervisor": kept,
+        "supervisor": options.supervisor_of(args, wish, rules) if args.mend else None,
         "wait": args.wait,
         "max_fails": args.max_fails,
         "notify": args.notify,

@@ -1,25 +1,21 @@
-"""Arguments that several commands take, and the types of their values."""
+"""Arguments that several commands take, and what they ask for; the types of their values are in ``values.py``."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Collection
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.backends import registry
+from slurmsweep.backends.base import SubmitOptions
+from slurmsweep.cli.values import condition, name_value, natural, number, numbers, title, trial_state, up_to
 from slurmsweep.errors import UsageError
 from slurmsweep.learning import BLAS_THREADS
-from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.records import MOST_JOBS
-from slurmsweep.state.supervisor_files import MOST_MINUTES
+from slurmsweep.state.supervisor_files import MOST_MINUTES, SupervisorSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
-    from slurmsweep.report.choice import Demand
-    from slurmsweep.state.supervisor_files import SupervisorSettings
+    from collections.abc import Mapping
 
 #: Letters of options, as of make, grep and tail; those of sbatch for what is asked of Slurm. ``-n`` is how many.
 _SHORT = dict.fromkeys(("--count", "--limit", "--lines", "--top"), "-n") | {
@@ -46,121 +42,40 @@ _RESOURCES = {
 
 _GPUS = "GPUs of one job; local backend: GPUs of this machine for all trials at a time, such as 0-3, each its own"
 
-#: No option counts more than this: of nothing that a sweep has, or a machine, is there more.
-_MOST = 2**53
-
-
-class Numbers(Collection[int]):
-    """The numbers of ``0,3,7-12``, ascending, each once; kept as ranges, which may be as long as they like.
-
-    Args:
-        ranges: ascending, apart from each other.
-    """
-
-    def __init__(self, ranges: Sequence[range]) -> None:
-        self._ranges = tuple(ranges)
-
-    def __contains__(self, number: object) -> bool:
-        return any(number in one for one in self._ranges)
-
-    def __iter__(self) -> Iterator[int]:
-        return chain.from_iterable(self._ranges)
-
-    def __len__(self) -> int:
-        return sum(map(len, self._ranges))
-
-
-def natural(text: str) -> int:
-    """Return a whole number, 1 or more."""
-    return _whole(text, 1)
-
-
-def number(text: str) -> int:
-    """Return a whole number, 0 or more."""
-    return _whole(text, 0)
-
-
-def up_to(most: int) -> Callable[[str], int]:
-    """Return the type of whole numbers from 1 to ``most``."""
-    return lambda text: _whole(text, 1, most)
-
-
-def _whole(text: str, least: int, most: int = _MOST) -> int:
-    bounds = f"{least} or more" if most == _MOST else f"{least} to {most}"
-    shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
-    try:
-        value = int(text)
-    except ValueError:  # also for thousands of digits
-        value = least - 1
-    if value > most:
-        raise argparse.ArgumentTypeError(f"{shown!r} is too large: write a whole number, {least} to {most}")
-    if value < least:
-        raise argparse.ArgumentTypeError(f"{shown!r} is not a whole number, {bounds}")
-    return value
-
-
-_LONGEST_SHOWN = 40
-
-
-def numbers(text: str) -> Numbers:
-    """Return the numbers of ``0,3,7-12``."""
-    found: list[range] = []
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        one = range(number(first), number(last if dash else first) + 1)
-        if not one:
-            raise argparse.ArgumentTypeError(f"{part!r} names no number; write a list such as 0,3,7-12")
-        found.append(one)
-    merged: list[range] = []
-    for one in sorted(found, key=lambda one: (one.start, one.stop)):
-        if merged and one.start <= merged[-1].stop:
-            merged[-1] = range(merged[-1].start, max(merged[-1].stop, one.stop))
-        else:
-            merged.append(one)
-    return Numbers(merged)
-
-
-_LARGEST_FACTOR = 1e6
-
-
-def factor(text: str) -> float:
-    """Return a factor of a resource, from 1 to a million."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if value > _LARGEST_FACTOR:
-        raise argparse.ArgumentTypeError(f"{text}: no job gets so much; use 1 to {_LARGEST_FACTOR:.0f}")
-    if not value >= 1:
-        raise argparse.ArgumentTypeError(f"{text}: less than before would end the trials again; use 1 or more")
-    return value
-
-
-def trial_state(text: str) -> TrialState:
-    """Return the trial state of that name."""
-    try:
-        return TrialState(text)
-    except ValueError:
-        known = ", ".join(sorted(state.value for state in TrialState))
-        raise argparse.ArgumentTypeError(f"{text!r} is not a state of trials: there are {known}") from None
-
-
-def name_value(text: str) -> tuple[str, str]:
-    """Return the name and the value of ``NAME=VALUE``; the value of a flag, ``NAME``, is empty."""
-    name, _, value = text.partition("=")
-    if not name.strip("-"):
-        raise argparse.ArgumentTypeError(f"{text!r}: write NAME=VALUE, such as nice=100")
-    return name.lstrip("-"), value
-
-
 SWEEP = "id of a sweep below WANDB_DIR (or here) or its beginning, the sweep's name, or the path of its folder"
+
+#: How an option is read that may be given several times, and one that has no value.
+_REPEATABLE: dict[str, Any] = {"action": "append", "default": []}
+_FLAG: dict[str, Any] = {"action": "store_true"}
+
+#: Where a trial is named, the sweep may be left out.
+_SWEEP_AND_TRIAL = "number of the trial, or `best`; before it the sweep (default: the newest here)"
 
 _SHARED: dict[str, dict[str, Any]] = {
     "sweep": {"metavar": "SWEEP", "help": f"{SWEEP}, `last`, or `last~1` before it"},
     "newest": {"metavar": "SWEEP", "nargs": "?", "help": f"{SWEEP} (default: the newest here)"},
-    "--dry-run": {"action": "store_true", "help": "say what would be done, and do nothing"},
-    "--plain": {"action": "store_true", "help": "on a terminal: a line of progress, and no live view"},
-    "--json": {"action": "store_true", "help": "one JSON document on stdout"},
+    "words": {"metavar": "SWEEP TRIAL", "nargs": "*", "help": _SWEEP_AND_TRIAL},
+    "--dry-run": {**_FLAG, "help": "say what would be done, and do nothing"},
+    "--plain": {**_FLAG, "help": "on a terminal: a line of progress, and no live view"},
+    "--json": {**_FLAG, "help": "one JSON document on stdout"},
+    "--yes": {**_FLAG, "help": "do not ask"},
+    "--force": {
+        **_FLAG,
+        "help": "also where it cannot be told whether something of it lives; never what is known to live",
+    },
+    "--strict": {**_FLAG, "help": "what is only warned of is an error"},
+    "--output": {"metavar": "FILE"},
+    "--metric": {"metavar": "NAME"},
+    "--limit": {"type": natural, "metavar": "N"},
+    "--trials": {"type": numbers, "metavar": "LIST"},
+    "--state": {**_REPEATABLE, "type": trial_state, "metavar": "STATE"},
+    "--where": {
+        **_REPEATABLE,
+        "type": condition,
+        "metavar": "NAME=VALUE",
+        "help": "only those for which this holds, such as lr=0.1 or 'loss<0.2' (also !=, <=, >, >=; repeatable)",
+    },
+    "--wait": {"action": argparse.BooleanOptionalAction, "default": True},
     "--count": {
         "type": up_to(MOST_JOBS),
         "metavar": "N",
@@ -183,7 +98,6 @@ _SHARED: dict[str, dict[str, Any]] = {
         "action": argparse.BooleanOptionalAction,
         "help": "trials run from a copy of the code as it is now (default: as the sweep file says)",
     },
-    "--strict": {"action": "store_true", "help": "what is only warned of is an error"},
     "--backend": {
         "choices": registry.WORDS,
         "default": registry.AUTO,
@@ -200,8 +114,7 @@ _SHARED: dict[str, dict[str, Any]] = {
         "help": "run this command when what was started has ended, the sweep stops itself, or a first trial fails",
     },
     "--after": {
-        "action": "append",
-        "default": [],
+        **_REPEATABLE,
         "metavar": "SWEEP|JOB",
         "help": "Slurm: these jobs start when all jobs of that sweep, or that job, have ended, however they end "
         "(repeatable)",
@@ -216,6 +129,8 @@ _SHARED: dict[str, dict[str, Any]] = {
         "metavar": "N",
         "help": "with --time auto or --mem auto: trials to learn from before the rest (default 5 %%, within 5 and 20)",
     },
+    "--sbatch": {**_REPEATABLE, "type": name_value, "metavar": "NAME=VALUE"},
+    "--mend": {**_FLAG, "help": "run again by itself what deserves it, submit what limits keep back, report"},
     "--mend-every": {
         "type": up_to(MOST_MINUTES),
         "default": 60,
@@ -223,9 +138,8 @@ _SHARED: dict[str, dict[str, Any]] = {
         "help": "look at the sweep at least so often (default 60; always when an array has ended)",
     },
     "--mend-sbatch": {
+        **_REPEATABLE,
         "type": name_value,
-        "action": "append",
-        "default": [],
         "metavar": "NAME=VALUE",
         "help": "sbatch option of the supervisor's job, such as partition=short (repeatable)",
     },
@@ -238,41 +152,21 @@ def one_thread() -> None:
         os.environ.setdefault(name, "1")
 
 
-def add(parser: argparse._ActionsContainer, *names: str) -> None:
-    """Add arguments that several commands share, in this order; ``newest`` is a sweep that need not be named."""
+def add(parser: argparse._ActionsContainer, *names: str, **own: Any) -> None:
+    """Add arguments that several commands share, in this order.
+
+    Args:
+        parser: takes them.
+        names: of options; ``sweep``, ``newest`` for a sweep that need not be named, or ``words`` for sweep and trial.
+        own: what of them is this command's own, such as ``help``.
+    """
     for name in names:
-        parser.add_argument(*flags("sweep" if name == "newest" else name), **_SHARED[name])
+        parser.add_argument(*flags("sweep" if name == "newest" else name), **{**_SHARED[name], **own})
 
 
 def flags(name: str) -> list[str]:
     """Return an option's name, behind its letter where it has one."""
     return [*filter(None, [_SHORT.get(name)]), name]
-
-
-def add_states(parser: argparse._ActionsContainer, text: str) -> None:
-    """Add the option that chooses trials by state; none where it is not given."""
-    parser.add_argument(*flags("--state"), type=trial_state, action="append", default=[], metavar="STATE", help=text)
-
-
-def add_where(parser: argparse._ActionsContainer) -> None:
-    """Add the option that chooses trials by what they are."""
-    parser.add_argument(
-        *flags("--where"),
-        type=_condition,
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="only those for which this holds, such as lr=0.1 or 'loss<0.2' (also !=, <=, >, >=; repeatable)",
-    )
-
-
-def _condition(text: str) -> Demand:
-    from slurmsweep.report.choice import condition  # most commands choose no trials
-
-    try:
-        return condition(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_shared(parser: argparse._ActionsContainer) -> None:
@@ -292,15 +186,8 @@ def add_resources(group: argparse._ActionsContainer) -> None:
 
 def add_resource(group: argparse._ActionsContainer, name: str, text: str, metavar: str = "X") -> None:
     """Add one flag whose name and value become a pair in ``resources``."""
-    group.add_argument(
-        *flags(f"--{name}"),
-        dest="resources",
-        action="append",
-        default=[],
-        type=lambda value: (name, value),
-        metavar=metavar,
-        help=text,
-    )
+    pair: dict[str, Any] = {"dest": "resources", "type": lambda value: (name, value), "metavar": metavar, "help": text}
+    group.add_argument(*flags(f"--{name}"), **_REPEATABLE, **pair)
 
 
 def add_slurm(parser: argparse.ArgumentParser) -> None:
@@ -310,12 +197,7 @@ def add_slurm(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--width", type=up_to(MOST_JOBS), metavar="N", help="jobs at a time")
     add_resources(group)
     add_resource(group, "gpus", _GPUS, "N|LIST")
-    add_sbatch(group, "any other sbatch option (repeatable)")
-
-
-def add_sbatch(group: argparse._ActionsContainer, text: str) -> None:
-    """Add the option for all sbatch options without a flag; they win over ``resources``."""
-    group.add_argument("--sbatch", type=name_value, action="append", default=[], metavar="NAME=VALUE", help=text)
+    add(group, "--sbatch", help="any other sbatch option (repeatable)")
 
 
 #: Options of jobs in AWS that have their own flags; any other goes through --aws NAME=VALUE.
@@ -336,9 +218,7 @@ def add_aws(parser: argparse.ArgumentParser) -> None:
     for name, (metavar, text) in _AWS.items():
         add_resource(group, name, text, metavar)
     text = "any other option of the aws: section, such as secret=WANDB_API_KEY=my/key (repeatable)"
-    group.add_argument(
-        "--aws", dest="resources", action="append", type=name_value, default=[], metavar="NAME=VALUE", help=text
-    )
+    group.add_argument("--aws", dest="resources", type=name_value, metavar="NAME=VALUE", help=text, **_REPEATABLE)
 
 
 def add_hosted(parser: argparse.ArgumentParser) -> None:
@@ -363,13 +243,7 @@ def add_names(parser: argparse.ArgumentParser) -> None:
     """Add what names a new sweep at W&B."""
     group = parser.add_argument_group("a new sweep")
     for name, text in _NAMES.items():
-        group.add_argument(f"--{name}", metavar="NAME", type=_name, help=text)
-
-
-def _name(text: str) -> str:
-    if not text.strip() or any(ord(letter) < ord(" ") for letter in text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name: write a word, such as mnist-tuning")
-    return text
+        group.add_argument(f"--{name}", metavar="NAME", type=title, help=text)
 
 
 def names_of(args: argparse.Namespace) -> dict[str, str]:
@@ -386,10 +260,7 @@ def refuse_function(function: str | None) -> None:
 def add_mend(parser: argparse.ArgumentParser) -> None:
     """Add whether, and how, a supervisor job looks after the sweep from now on."""
     group = parser.add_argument_group("mending", "a tiny job in Slurm looks after the sweep until its end; no daemon")
-    group.add_argument(
-        "--mend", action="store_true", help="run again by itself what deserves it, submit what limits keep back, report"
-    )
-    add(group, "--mend-every", "--mend-sbatch")
+    add(group, "--mend", "--mend-every", "--mend-sbatch")
 
 
 def refuse_strangers(options: Mapping[str, str | bool]) -> None:
@@ -398,21 +269,34 @@ def refuse_strangers(options: Mapping[str, str | bool]) -> None:
         raise UsageError(f"--{unheard[0]} is not an option of sbatch that this slurmsweep knows; see `man sbatch`")
 
 
-def supervisor_settings(every: int, options: Iterable[tuple[str, str]], **rules: float | None) -> SupervisorSettings:
-    """Return how the sweep is to be supervised, without what later jobs ask for.
+def wish_of(args: argparse.Namespace) -> SubmitOptions:
+    """Return what the command line asks of jobs; any ``--sbatch`` wins over the flags."""
+    return SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width or getattr(args, "jobs", None))
+
+
+def supervisor_of(
+    args: argparse.Namespace, wish: SubmitOptions, rules: Mapping[str, float | None], goal: int | None = None
+) -> SupervisorSettings:
+    """Return how the sweep is to be supervised.
 
     Args:
-        every: minutes between two rounds at most.
-        options: sbatch options of the supervisor's job.
+        args: of the command line, with those of ``mending``.
+        wish: what later jobs ask for.
         rules: of the retry policy; None for its own.
+        goal: trials in all where the search has no end.
 
     Raises:
         UsageError: sbatch has no such option, or slurmsweep sets it itself.
     """
-    from slurmsweep.state.supervisor_files import SupervisorSettings
-
-    supervisor = dict(options)
+    supervisor = dict(args.mend_sbatch)
     refuse_strangers(supervisor)
     registry.scheduler().normalized(supervisor)
-    given = {name: value for name, value in rules.items() if value is not None}
-    return SupervisorSettings(supervisor=supervisor, every=every, rules=given)
+    return SupervisorSettings(
+        template=wish.template,
+        options={name: str(value) for name, value in (wish.options or {}).items()},
+        width=wish.width,
+        goal=goal,
+        supervisor=supervisor,
+        every=args.mend_every,
+        rules={name: value for name, value in rules.items() if value is not None},
+    )

@@ -23,20 +23,14 @@ EXIT_CODES = {1: "and others: that of the trial's command", 3: "", 4: "ECS did n
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``agent``."""
-    from slurmsweep.cli import options  # loads argparse, which agents in jobs do without
+    from slurmsweep.cli import options, values  # both load argparse, which agents in jobs do without
     from slurmsweep.state.assignment import MAX_SLOTS
 
     options.add(parser, "sweep")
-    parser.add_argument(
-        *options.flags("--count"),
-        type=options.natural,
-        default=1,
-        metavar="N",
-        help="trials to run, one after the other (default 1)",
-    )
-    parser.add_argument(
-        "--seats", type=options.up_to(MAX_SLOTS), metavar="K", help="so many agents side by side (default: one)"
-    )
+    text = "trials to run, one after the other (default 1)"
+    options.add(parser, "--count", type=values.natural, default=1, help=text)
+    text = "so many agents side by side (default: one)"
+    parser.add_argument("--seats", type=values.up_to(MAX_SLOTS), metavar="K", help=text)
     options.add(parser, "--function")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from slurmsweep.cli import options
+from slurmsweep.cli import options, values
 from slurmsweep.cli.output import note, print_json, print_table
 from slurmsweep.cli.sweeps import none_is_best, summarize
 from slurmsweep.control.session import Session
@@ -38,21 +38,14 @@ _COUNTING = ("finished", "stopped early")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``best``."""
     options.add(parser, "newest")
-    parser.add_argument(
-        *options.flags("--top"), type=options.natural, metavar="N", help="how many (default 1; with --pareto all)"
-    )
+    text = "how many (default 1; with --pareto all)"
+    parser.add_argument(*options.flags("--top"), type=values.natural, metavar="N", help=text)
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--metric", metavar="NAME", help="by this metric, which trials logged, and not the sweep's own")
-    which.add_argument(
-        "--pareto",
-        action="store_true",
-        help="those that no other trial beats in all metrics of the sweep file's slurmsweep: {pareto: ...}",
-    )
-    parser.add_argument(
-        "--goal",
-        choices=("minimize", "maximize"),
-        help="with --metric: which values are good (default: as the sweep file says, else minimize)",
-    )
+    options.add(which, "--metric", help="by this metric, which trials logged, and not the sweep's own")
+    text = "those that no other trial beats in all metrics of the sweep file's slurmsweep: {pareto: ...}"
+    which.add_argument("--pareto", action="store_true", help=text)
+    text = "with --metric: which values are good (default: as the sweep file says, else minimize)"
+    parser.add_argument("--goal", choices=("minimize", "maximize"), help=text)
     options.add(parser, "--json")
 
 

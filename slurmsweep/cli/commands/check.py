@@ -33,9 +33,8 @@ EXIT_CODES = {1: "something is wrong", 3: "", 5: ""}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``check``."""
     parser.add_argument("name", metavar="SWEEP", nargs="?", help=f"{options.SWEEP} (default: the newest here)")
-    parser.add_argument(
-        "--repair", action="store_true", help="rebuild the journal from the trials' folders, if anything is wrong"
-    )
+    text = "rebuild the journal from the trials' folders, if anything is wrong"
+    parser.add_argument("--repair", action="store_true", help=text)
     options.add(parser, "--json")
 
 

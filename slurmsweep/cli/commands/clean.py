@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 import time
 from typing import TYPE_CHECKING
 
-from slurmsweep.cli import options
+from slurmsweep.cli import options, values
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import confirm, note, print_json, print_text
 from slurmsweep.control.session import Session
@@ -27,23 +26,18 @@ EXAMPLES = (
 )
 EXIT_CODES = {1: "the answer was no", 3: "", 4: "", 5: ""}
 
-_SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``clean``."""
     text = "of this sweep only (default: of all sweeps here that --older chooses)"
     parser.add_argument("name", metavar="SWEEP", nargs="?", help=text)
     text = "of sweeps that were not changed for so long, such as 30d, 12h or 4w"
-    parser.add_argument("--older", type=_age, metavar="AGE", help=text)
+    parser.add_argument("--older", type=values.age, metavar="AGE", help=text)
     text = "the N best trials of each sweep keep all their files (default 1)"
-    parser.add_argument("--keep-best", type=options.number, nargs="?", const=1, default=1, metavar="N", help=text)
+    parser.add_argument("--keep-best", type=values.number, nargs="?", const=1, default=1, metavar="N", help=text)
     text = "also wandb runs that were never uploaded"
     parser.add_argument("--unsynced", action="store_true", help=text)
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    text = "also where it cannot be told whether something of it lives; never what is known to live"
-    parser.add_argument("--force", action="store_true", help=text)
-    options.add(parser, "--dry-run", "--json")
+    options.add(parser, "--yes", "--force", "--dry-run", "--json")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -101,10 +95,3 @@ def _show(cleanings: list[Cleaning]) -> None:
             kept = "1 trial keeps" if len(one.unsynced) == 1 else f"{len(one.unsynced)} trials keep"
             more = f"`slurmsweep sync {one.sweep}` uploads them, --unsynced removes them all the same"
             note(f"sweep {one.sweep}: {kept} wandb runs that were never uploaded: {more}")
-
-
-def _age(text: str) -> float:
-    found = re.fullmatch(r"(\d{1,6})([hdw])", text)
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} is no age: write a number and h, d or w, such as 30d")
-    return int(found[1]) * _SECONDS[found[2]]

@@ -35,13 +35,9 @@ _FORMATS = ("text", *FORMATS)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``compare``."""
     parser.add_argument("sweeps", metavar="SWEEP", nargs="+", help="two sweeps or more, named as for other commands")
-    parser.add_argument(
-        *options.flags("--output"),
-        metavar="FILE",
-        help="write a page or a picture: compare.html, .md, .svg, .png",
-    )
+    options.add(parser, "--output", help="write a page or a picture: compare.html, .md, .svg, .png")
     parser.add_argument("--format", choices=_FORMATS, help="default: by the name of FILE, else text")
-    parser.add_argument("--force", action="store_true", help="write over a file that is no report, too")
+    options.add(parser, "--force", help="write over a file that is no report, too")
     options.add(parser, "--json")
 
 

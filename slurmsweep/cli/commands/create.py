@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.cli import options
+from slurmsweep.cli import options, values
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_text
 from slurmsweep.cli.sweeps import note_doubts, read_draft, summarize
@@ -33,17 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``create``."""
     parser.add_argument("file", metavar="FILE", nargs="?", help="sweep file")
     options.add(parser, "--prior")
-    parser.add_argument(
-        "--from", dest="origin", metavar="SWEEP", help="print a new sweep file around chosen trials of that sweep"
-    )
-    parser.add_argument(
-        "--update", metavar="SWEEP", help="refused, as W&B does once a run started: says how to go on instead"
-    )
-    parser.add_argument(
-        "--trials", type=options.numbers, metavar="LIST", help="with --prior or --from: only these, such as 0,3,7-12"
-    )
+    text = "print a new sweep file around chosen trials of that sweep"
+    parser.add_argument("--from", dest="origin", metavar="SWEEP", help=text)
+    text = "refused, as W&B does once a run started: says how to go on instead"
+    parser.add_argument("--update", metavar="SWEEP", help=text)
+    options.add(parser, "--trials", help="with --prior or --from: only these, such as 0,3,7-12")
     options.add_shared(parser)
-    parser.add_argument("--top", type=options.natural, metavar="N", help="with --from: the N best trials")
+    parser.add_argument("--top", type=values.natural, metavar="N", help="with --from: the N best trials")
     options.add(parser, "--function", "--snapshot", "--strict")
     options.add_names(parser)
 

@@ -8,7 +8,7 @@ import os
 from slurmsweep.backends import registry
 from slurmsweep.backends.base import JobSource, SubmitOptions
 from slurmsweep.backends.slurm.site import look_around
-from slurmsweep.cli import options
+from slurmsweep.cli import options, values
 from slurmsweep.cli.output import print_json, print_text
 from slurmsweep.control.defaults import read
 from slurmsweep.doctor import checks
@@ -30,23 +30,12 @@ EXIT_CODES = {1: "something is bad", 3: "no such folder", 4: "", 5: ""}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``doctor``."""
     parser.add_argument("folder", nargs="?", metavar="FOLDER", help="default: WANDB_DIR, or the current folder")
-    parser.add_argument(
-        "--nodes",
-        type=options.up_to(10_000),
-        default=1,
-        metavar="N",
-        help="try it between N nodes of the cluster, in a job",
-    )
-    parser.add_argument(
-        "--patience",
-        type=options.up_to(604_800),
-        default=300,
-        metavar="SECONDS",
-        help="to wait for that job (default 300)",
-    )
-    parser.add_argument(
-        "--backend", choices=registry.SUBMITTING, default="slurm", help="what is looked at beside the folder"
-    )
+    text = "try it between N nodes of the cluster, in a job"
+    parser.add_argument("--nodes", type=values.up_to(10_000), default=1, metavar="N", help=text)
+    text = "to wait for that job (default 300)"
+    parser.add_argument("--patience", type=values.up_to(604_800), default=300, metavar="SECONDS", help=text)
+    text = "what is looked at beside the folder"
+    options.add(parser, "--backend", choices=registry.SUBMITTING, default="slurm", help=text)
     options.add(parser, "--json")
     options.add_resources(parser.add_argument_group("Slurm", "of the job that tries it between nodes"))
     options.add_aws(parser)

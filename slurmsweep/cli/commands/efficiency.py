@@ -30,12 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``efficiency``."""
     options.add(parser, "newest")
     parser.add_argument("--trials", action="store_true", help="each attempt too")
-    parser.add_argument(
-        *options.flags("--limit"),
-        type=options.natural,
-        metavar="N",
-        help="with --trials: at most N (default 100; all with --json)",
-    )
+    options.add(parser, "--limit", help="with --trials: at most N (default 100; all with --json)")
     options.add(parser, "--json")
 
 

@@ -31,14 +31,13 @@ _CSV, _BINARY = "csv", "parquet"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``export``."""
     options.add(parser, "newest")
-    parser.add_argument(*options.flags("--output"), metavar="FILE", help="- and default: stdout")
+    options.add(parser, "--output", help="- and default: stdout")
     parser.add_argument("--format", choices=FORMATS, help="default: by the name of FILE, else csv")
     parser.add_argument("--history", action="store_true", help="one row for each row that a trial logged")
-    parser.add_argument(
-        "--points", action="store_true", help="one row for each point, where the sweep file repeats points"
-    )
-    options.add_states(parser, "only trials in this state (repeatable)")
-    options.add_where(parser)
+    text = "one row for each point, where the sweep file repeats points"
+    parser.add_argument("--points", action="store_true", help=text)
+    options.add(parser, "--state", help="only trials in this state (repeatable)")
+    options.add(parser, "--where")
 
 
 def run(args: argparse.Namespace) -> int:

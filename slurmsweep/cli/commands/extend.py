@@ -7,7 +7,6 @@ import argparse
 from slurmsweep.cli import options
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import print_json, print_sentences
-from slurmsweep.state.records import MOST_JOBS
 from slurmsweep.state.store import SweepStore
 
 HELP = "give a random or bayes search that has an end more trials"
@@ -21,14 +20,7 @@ EXIT_CODES = {3: "", 5: ""}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``extend``."""
     options.add(parser, "sweep")
-    count = options.up_to(MOST_JOBS)
-    parser.add_argument(
-        *options.flags("--count"),
-        type=count,
-        required=True,
-        metavar="N",
-        help="trials to add; points, where each runs several times",
-    )
+    options.add(parser, "--count", required=True, help="trials to add; points, where each runs several times")
     options.add(parser, "--json")
 
 

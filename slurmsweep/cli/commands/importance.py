@@ -21,10 +21,9 @@ EXIT_CODES = {3: "", 5: ""}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``importance``."""
     options.add(parser, "newest")
-    parser.add_argument("--metric", metavar="NAME", help="one of the sweep file's metrics (default: the sweep's own)")
-    parser.add_argument(
-        "--among", metavar="best:N[%]", help="look at the best trials only, such as best:50%% for the better half"
-    )
+    options.add(parser, "--metric", help="one of the sweep file's metrics (default: the sweep's own)")
+    text = "look at the best trials only, such as best:50%% for the better half"
+    parser.add_argument("--among", metavar="best:N[%]", help=text)
     options.add(parser, "--json")
 
 

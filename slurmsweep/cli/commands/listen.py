@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from slurmsweep.cli import options
+from slurmsweep.cli import options, values
 from slurmsweep.cli.output import note
 
 HELP = "run a trial for each message of an SQS queue, on a machine of EC2"
@@ -19,32 +19,17 @@ EXIT_CODES = {3: "no such queue", 4: "the queue could not be asked, or refused"}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``listen``."""
     parser.add_argument("queue", metavar="QUEUE", help="URL of the queue, as `submit --backend sqs --queue` takes it")
-    parser.add_argument(
-        "--root",
-        action="append",
-        default=[],
-        metavar="FOLDER",
-        help="run sweeps below this folder, and no other ones (repeatable; default: the current folder)",
-    )
+    text = "run sweeps below this folder, and no other ones (repeatable; default: the current folder)"
+    parser.add_argument("--root", action="append", default=[], metavar="FOLDER", help=text)
     parser.add_argument("--entity", metavar="NAME", help="run sweeps, too, that W&B holds for this entity")
     parser.add_argument("--project", metavar="NAME", help="with --entity: of this project only")
     parser.add_argument(*options.flags("--time"), metavar="T", help="time limit of one trial: minutes, 1:30:00 or 2-0")
-    parser.add_argument("--idle", type=options.natural, metavar="SECONDS", help="end when no message came for so long")
-    parser.add_argument(*options.flags("--count"), type=options.natural, metavar="N", help="end after N messages")
-    parser.add_argument(
-        "--grace",
-        type=options.up_to(3600),
-        default=90,
-        metavar="SECONDS",
-        help="between the request to end and the kill of a trial (default 90: Spot gives 120)",
-    )
-    parser.add_argument(
-        "--visibility",
-        type=options.up_to(12 * 60 * 60),
-        default=120,
-        metavar="SECONDS",
-        help="a message of a machine that is lost comes again after so long (default 120)",
-    )
+    parser.add_argument("--idle", type=values.natural, metavar="SECONDS", help="end when no message came for so long")
+    options.add(parser, "--count", type=values.natural, help="end after N messages")
+    text = "between the request to end and the kill of a trial (default 90: Spot gives 120)"
+    parser.add_argument("--grace", type=values.up_to(3600), default=90, metavar="SECONDS", help=text)
+    text = "a message of a machine that is lost comes again after so long (default 120)"
+    parser.add_argument("--visibility", type=values.up_to(12 * 60 * 60), default=120, metavar="SECONDS", help=text)
     parser.add_argument("--region", metavar="NAME", help="of the machine (default: as its metadata says)")
     parser.add_argument("--instance", metavar="ID", help="of the machine (default: as its metadata says)")
 

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.wandb_hosted.folder import is_meant, parse
-from slurmsweep.cli import options
+from slurmsweep.cli import options, values
 from slurmsweep.cli.naming import BEST, sweep_and_trial, sweep_of
 from slurmsweep.cli.output import note, print_log, print_sentences, print_text
 from slurmsweep.cli.sweeps import best_trial
@@ -39,17 +39,15 @@ _PERIOD, _LOOKS = 0.5, 4
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``logs``."""
-    text = "number of the trial, or `best`; before it the sweep (default: the newest here)"
-    parser.add_argument("words", nargs="*", metavar="SWEEP TRIAL", help=text)
+    options.add(parser, "words")
     text = f"[SWEEP] --failed: the ends of up to {_TRIALS} trials that did not finish"
     parser.add_argument("--failed", action="store_true", help=text)
-    parser.add_argument("--attempt", type=options.natural, metavar="N", help="an older attempt")
-    parser.add_argument(*options.flags("--lines"), type=options.natural, metavar="N", help="the last N lines only")
+    parser.add_argument("--attempt", type=values.natural, metavar="N", help="an older attempt")
+    parser.add_argument(*options.flags("--lines"), type=values.natural, metavar="N", help="the last N lines only")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--path", action="store_true", help="print the log's path instead")
-    what.add_argument(
-        *options.flags("--follow"), action="store_true", help="print what is added until the attempt has ended"
-    )
+    text = "print what is added until the attempt has ended"
+    what.add_argument(*options.flags("--follow"), action="store_true", help=text)
 
 
 def run(args: argparse.Namespace) -> int:

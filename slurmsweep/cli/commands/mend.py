@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from slurmsweep.backends.base import Ability
 from slurmsweep.cli import options
@@ -48,13 +48,7 @@ def run(args: argparse.Namespace) -> int:
         session.backend.require(Ability.WAKE, "mend")
     files = SupervisorFiles(store.layout, store.access)
     before = files.settings()
-    settings = replace(
-        options.supervisor_settings(args.mend_every, args.mend_sbatch),
-        template=args.template,
-        options=dict(args.resources + args.sbatch),
-        width=args.width,
-        goal=before.goal if before else None,
-    )
+    settings = options.supervisor_of(args, options.wish_of(args), {}, before.goal if before else None)
     if before and settings == SupervisorSettings(goal=before.goal):
         settings, asks_anew = before, False  # the command line asks for nothing
     else:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Ability
-from slurmsweep.cli import launching, options
+from slurmsweep.cli import launching, options, values
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.cli.sweeps import note_doubts, read_draft
@@ -37,18 +37,12 @@ _JSON_LIMIT = 1000
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``plan``."""
     parser.add_argument("file", metavar="FILE", help="sweep file")
-    parser.add_argument(
-        "--limit",
-        type=options.up_to(MOST_SHOWN),
-        metavar="N",
-        help="show at most N trials (default 10; with --json 1000)",
-    )
+    text = "show at most N trials (default 10; with --json 1000)"
+    parser.add_argument("--limit", type=values.up_to(MOST_SHOWN), metavar="N", help=text)
     parser.add_argument("--canary", action="store_true", help="run the first trial for real, and show what it used")
     options.add(parser, "--backend", "--jobs", "--count", "--function", "--prior", "--snapshot", "--strict", "--json")
     options.add(parser, "--max-fails", "--notify")
-    parser.add_argument(
-        "--wait", action=argparse.BooleanOptionalAction, default=True, help="as of `run`: whether that would wait"
-    )
+    options.add(parser, "--wait", help="as of `run`: whether that would wait")
     options.add_names(parser)
     options.add_mend(parser)
     options.add_slurm(parser)

@@ -26,19 +26,13 @@ _STDOUT = "-"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``report``."""
     options.add(parser, "newest")
-    parser.add_argument(
-        *options.flags("--output"), metavar="FILE", help="default: report-SWEEP.html here; - for stdout"
-    )
+    options.add(parser, "--output", help="default: report-SWEEP.html here; - for stdout")
     parser.add_argument("--format", choices=FORMATS, help="default: by the name of FILE, else html")
     parser.add_argument("--plot", choices=PLOTS, default=PLOTS[0], help="what svg and png show (default: %(default)s)")
-    parser.add_argument("--metric", metavar="NAME", help="the metric that is shown first (default: the sweep's own)")
-    parser.add_argument(
-        "--history",
-        metavar="WHOSE",
-        default="all",
-        help="histories to read: all (default), none, or best:N",
-    )
-    parser.add_argument("--force", action="store_true", help="write over a file that is no report, too")
+    options.add(parser, "--metric", help="the metric that is shown first (default: the sweep's own)")
+    text = "histories to read: all (default), none, or best:N"
+    parser.add_argument("--history", metavar="WHOSE", default="all", help=text)
+    options.add(parser, "--force", help="write over a file that is no report, too")
 
 
 def run(args: argparse.Namespace) -> int:

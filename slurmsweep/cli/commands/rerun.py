@@ -20,10 +20,10 @@ EXIT_CODES = {3: "", 5: ""}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``rerun`` and ``delete``."""
     options.add(parser, "sweep")
-    parser.add_argument("--trials", type=options.numbers, metavar="LIST", help="these, such as 0,3,7-12")
-    options.add_states(parser, "all that ended in this state (repeatable)")
-    options.add_where(parser)
-    parser.add_argument("--dry-run", action="store_true", help="say which; write nothing")
+    options.add(parser, "--trials", help="these, such as 0,3,7-12")
+    options.add(parser, "--state", help="all that ended in this state (repeatable)")
+    options.add(parser, "--where")
+    options.add(parser, "--dry-run", help="say which; write nothing")
     options.add(parser, "--json")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from contextlib import closing
 
-from slurmsweep.cli import options
+from slurmsweep.cli import options, values
 from slurmsweep.cli.output import note, print_json
 from slurmsweep.control.round.retry_policy import RetryPolicy
 from slurmsweep.errors import UsageError
@@ -22,34 +22,20 @@ EXIT_CODES = {1: "a trial did not finish, or one was not submitted", 3: "", 4: "
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``resubmit``."""
     options.add(parser, "sweep", "--backend", "--jobs", "--max-fails", "--notify")
-    parser.add_argument(
-        "--wait",
-        action=argparse.BooleanOptionalAction,
-        default=None,
-        help="wait until they have ended (default: on the local backend)",
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say what would be run again, with what, and why; write nothing"
-    )
+    options.add(parser, "--wait", default=None, help="wait until they have ended (default: on the local backend)")
+    options.add(parser, "--dry-run", help="say what would be run again, with what, and why; write nothing")
     options.add(parser, "--function", "--workdir")
     group = parser.add_argument_group("Which trials, and with what")
-    options.add_states(group, "only those in this state (repeatable)")
-    group.add_argument(
-        "--cause",
-        action="append",
-        default=[],
-        metavar="CAUSE",
-        help="only those that ended so: timeout, oom, 'exit 3' (repeatable)",
-    )
-    group.add_argument("--trials", type=options.numbers, metavar="LIST", help="only these, such as 0,3,7-12")
-    group.add_argument(
-        "--max-attempts", type=options.natural, metavar="N", help="not those that had N attempts already"
-    )
+    options.add(group, "--state", help="only those in this state (repeatable)")
+    text = "only those that ended so: timeout, oom, 'exit 3' (repeatable)"
+    group.add_argument("--cause", action="append", default=[], metavar="CAUSE", help=text)
+    options.add(group, "--trials", help="only these, such as 0,3,7-12")
+    text = "not those that had N attempts already"
+    group.add_argument("--max-attempts", type=values.natural, metavar="N", help=text)
     for name, resource in (("time", "time"), ("mem", "memory")):
         text = f"times the {resource}, for trials out of it (default 2)"
-        group.add_argument(f"--{name}-factor", type=options.factor, default=2.0, metavar="X", help=text)
-    text = "also trials that fail alike, and those that had all a partition gives"
-    group.add_argument("--force", action="store_true", help=text)
+        group.add_argument(f"--{name}-factor", type=values.factor, default=2.0, metavar="X", help=text)
+    options.add(group, "--force", help="also trials that fail alike, and those that had all a partition gives")
     options.add(parser, "--plain", "--json")
     options.add_mend(parser)
     options.add_slurm(parser)

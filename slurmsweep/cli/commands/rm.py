@@ -25,11 +25,7 @@ EXIT_CODES = {1: "the answer was no", 3: "", 4: "", 5: ""}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``rm``."""
-    options.add(parser, "sweep")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
-    text = "also where it cannot be told whether something of it lives; never what is known to live"
-    parser.add_argument("--force", action="store_true", help=text)
-    options.add(parser, "--dry-run", "--json")
+    options.add(parser, "sweep", "--yes", "--force", "--dry-run", "--json")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -31,14 +31,10 @@ EXIT_CODES = {1: "a trial did not finish", 3: "", 4: "", 5: ""}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``run``."""
     parser.add_argument("file", metavar="FILE|SWEEP", help="sweep file, or a sweep to go on with")
-    options.add(
-        parser, "--backend", "--jobs", "--count", "--max-fails", "--notify", "--function", "--strict", "--workdir"
-    )
-    options.add(parser, "--prior", "--snapshot")
+    options.add(parser, "--backend", "--jobs", "--count", "--max-fails", "--notify", "--function", "--strict")
+    options.add(parser, "--workdir", "--prior", "--snapshot")
     options.add_shared(parser)
-    parser.add_argument(
-        "--wait", action=argparse.BooleanOptionalAction, default=True, help="wait until the trials have ended"
-    )
+    options.add(parser, "--wait", help="wait until the trials have ended")
     options.add(parser, "--plain", "--dry-run", "--json")
     options.add_names(parser)
     options.add_mend(parser)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from slurmsweep.cli import options
+from slurmsweep.cli import options, values
 from slurmsweep.cli.output import note, print_json
 from slurmsweep.control.jobs.change import change_waiting
 from slurmsweep.control.session import Session
@@ -23,16 +23,13 @@ EXIT_CODES = {1: "nothing waits", 3: "", 4: "", 5: ""}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``set``."""
     options.add(parser, "sweep")
-    parser.add_argument("--width", type=options.number, metavar="N", help="jobs of an array at a time; 0 for no limit")
+    parser.add_argument("--width", type=values.number, metavar="N", help="jobs of an array at a time; 0 for no limit")
     options.add_resource(parser, "nice", "lower the priority of what waits", metavar="N")
-    parser.add_argument(
-        "--running",
-        action="store_true",
-        help="with --time: also for trials that run (less time, or as an operator more)",
-    )
+    text = "with --time: also for trials that run (less time, or as an operator more)"
+    parser.add_argument("--running", action="store_true", help=text)
     group = parser.add_argument_group("Slurm")
     options.add_resources(group)
-    options.add_sbatch(group, "any other option (repeatable)")
+    options.add(group, "--sbatch", help="any other option (repeatable)")
     options.add(parser, "--json")
 
 

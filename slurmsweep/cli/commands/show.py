@@ -22,9 +22,7 @@ EXIT_CODES = {3: "", 5: ""}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``show``."""
-    text = "number of the trial, or `best`; before it the sweep (default: the newest here)"
-    parser.add_argument("words", nargs="*", metavar="SWEEP TRIAL", help=text)
-    options.add(parser, "--json")
+    options.add(parser, "words", "--json")
 
 
 def run(args: argparse.Namespace) -> int:

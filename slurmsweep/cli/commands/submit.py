@@ -7,7 +7,6 @@ import os
 from contextlib import closing
 
 from slurmsweep.backends import registry
-from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.backends.wandb_hosted.folder import is_meant, parse
 from slurmsweep.cli import options
 
@@ -22,13 +21,9 @@ EXIT_CODES = {1: "a trial that was waited for did not finish, or one was not sub
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``submit``."""
     options.add(parser, "sweep", "--count", "--max-fails", "--notify", "--function", "--workdir")
-    parser.add_argument(
-        "--backend",
-        choices=registry.SUBMITTING,
-        default=registry.QUEUED,
-        help="default: where the sweep was submitted last, at first Slurm",
-    )
-    parser.add_argument("--dry-run", action="store_true", help="print the batch script; submit nothing, write nothing")
+    text = "default: where the sweep was submitted last, at first Slurm"
+    options.add(parser, "--backend", choices=registry.SUBMITTING, default=registry.QUEUED, help=text)
+    options.add(parser, "--dry-run", help="print the batch script; submit nothing, write nothing")
     parser.add_argument("--wait", action="store_true", help="wait until the trials have ended, and show the results")
     options.add(parser, "--plain", "--json")
     options.add_shared(parser)
@@ -45,7 +40,6 @@ def run(args: argparse.Namespace) -> int:
         from slurmsweep.cli import hosted  # loads submitit
 
         options.refuse_function(args.function)
-        jobs = SubmitOptions(args.template, dict(args.resources + args.sbatch), args.width)
         refused = {
             "--notify": args.notify,
             "--workdir": args.workdir,
@@ -57,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
             "--shared": args.shared != "off",
         }
         named = parse(args.sweep, os.environ, args.entity, args.project)
-        return hosted.submit(named, args.count, jobs, refused, args.backend, dry_run=args.dry_run, as_json=args.json)
+        how = {"dry_run": args.dry_run, "as_json": args.json}
+        return hosted.submit(named, args.count, options.wish_of(args), refused, args.backend, **how)
     from slurmsweep.api.sweep import Sweep
     from slurmsweep.cli import launching
     from slurmsweep.cli.events import EventPrinter

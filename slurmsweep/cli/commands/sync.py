@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.cli import options
+from slurmsweep.cli import options, values
 from slurmsweep.cli.output import note, print_json, print_sentences, steps
 from slurmsweep.report.figures import counted
 from slurmsweep.state import view_cache
@@ -30,19 +30,14 @@ _MOST_FAILURES = 10
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``sync``."""
     options.add(parser, "sweep")
-    options.add_states(parser, "trials in this state instead of those finished or stopped early (repeatable)")
-    parser.add_argument("--trials", type=options.numbers, metavar="LIST", help="only these, such as 0,3,7-12")
-    parser.add_argument(
-        "--project", metavar="X", help="of the runs at W&B (default: the one they were logged with, or the script's)"
-    )
-    parser.add_argument(
-        "--entity", metavar="X", help="of the runs at W&B (default: the one they were logged with, or yours)"
-    )
-    parser.add_argument(
-        *options.flags("--jobs"), type=options.up_to(1000), default=4, metavar="N", help="trials at a time (default 4)"
-    )
+    options.add(parser, "--state", help="trials in this state instead of those finished or stopped early (repeatable)")
+    options.add(parser, "--trials", help="only these, such as 0,3,7-12")
+    for name, otherwise in (("project", "the script's"), ("entity", "yours")):
+        text = f"of the runs at W&B (default: the one they were logged with, or {otherwise})"
+        parser.add_argument(f"--{name}", metavar="X", help=text)
+    options.add(parser, "--jobs", type=values.up_to(1000), default=4, help="trials at a time (default 4)")
     parser.add_argument("--include-synced", action="store_true", help="also what was uploaded before")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be uploaded; upload nothing")
+    options.add(parser, "--dry-run", help="say what would be uploaded; upload nothing")
     options.add(parser, "--json")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from slurmsweep.cli import options
+from slurmsweep.cli import options, values
 from slurmsweep.cli.output import note, print_json, print_table
 from slurmsweep.cli.sweeps import note_stray_jobs, summarize
 from slurmsweep.control.failures.groups import FailureReader, failure_groups, with_errors
@@ -36,25 +36,17 @@ _TABLE_LIMIT = 100
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``trials``."""
     options.add(parser, "newest")
-    options.add_states(parser, "only those in this state (repeatable)")
-    options.add_where(parser)
-    parser.add_argument(
-        "--metric", metavar="NAME", help="show this metric, which trials logged, and not the sweep's own"
-    )
+    options.add(parser, "--state", help="only those in this state (repeatable)")
+    options.add(parser, "--where")
+    options.add(parser, "--metric", help="show this metric, which trials logged, and not the sweep's own")
     parser.add_argument("--sort", default="", metavar="NAME", help="by this, the smallest first")
     parser.add_argument("--reverse", action="store_true", help="with --sort: the largest first")
-    parser.add_argument(
-        *options.flags("--limit"), type=options.natural, metavar="N", help="at most N (default 100; all with --json)"
-    )
-    parser.add_argument(
-        "--repeats",
-        action="store_true",
-        help="each run of a point, where the sweep file repeats points; else the points",
-    )
+    options.add(parser, "--limit", help="at most N (default 100; all with --json)")
+    text = "each run of a point, where the sweep file repeats points; else the points"
+    parser.add_argument("--repeats", action="store_true", help=text)
     table = parser.add_mutually_exclusive_group()
-    table.add_argument(
-        "--columns", type=_names, default=[], metavar="A,B", help="of the table, such as trial,loss,lr,took"
-    )
+    text = "of the table, such as trial,loss,lr,took"
+    table.add_argument("--columns", type=values.column_names, default=[], metavar="A,B", help=text)
     table.add_argument("--wide", action="store_true", help="all columns that differ, however long the lines get")
     options.add(parser, "--json")
 
@@ -106,10 +98,3 @@ def _explain_failures(summary: SweepSummary, shown: Sequence[TrialRow], read: Fa
     groups = [group for group in failure_groups(summary, read) if failed.intersection(group.trials)] if failed else []
     for words in failure_words(groups, summary.manifest.sweep_id):
         note(words)
-
-
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise argparse.ArgumentTypeError(f"{text!r} names no column: write names such as trial,loss,lr")
-    return names
