@@ -25,20 +25,20 @@ from slurmsweep.agents import child
 from slurmsweep.agents.identity import boot_id, process_start
 from slurmsweep.control.jobs.machines import attempt_of, put_back, record_killed, recover
 from slurmsweep.control.session import Session
-from slurmsweep.errors import SchedulerError, SlurmsweepError, StateError
+from slurmsweep.errors import SlurmsweepError, StateError
 from slurmsweep.state.assignment import AGENTS, LOCAL, SEAT, TRIALS, VARIABLE
 from slurmsweep.state.lifecycle import SweepState
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.projects import WORKED_FOR, projects, remember
 from slurmsweep.state.view_cache import Follower
 from slurmsweep.supervisor import messages
-from slurmsweep.supervisor.lease import Lease
+from slurmsweep.supervisor.lease import Delivery, Lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-    from slurmsweep.backends.queues import Machine, Message, WorkQueue
+    from slurmsweep.backends.queues import Machine, WorkQueue
     from slurmsweep.supervisor.messages import Allowed
 
 #: Seconds of one question for a message, between two looks for the end of the machine, and at the sweep's order.
@@ -99,6 +99,9 @@ class Listener:
         terms: of its work.
         say: takes each line for people.
         now: a clock that goes on while this process is stopped.
+
+    Attributes:
+        next_look: when the machine is to be asked whether it ends.
     """
 
     queue: WorkQueue
@@ -106,8 +109,8 @@ class Listener:
     terms: Terms
     say: Callable[[str], None]
     now: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME)
-    _stops: list[str] = field(default_factory=list)
-    _next_look: float = 0.0
+    next_look: float = field(default=0.0, init=False)
+    _stops: list[str] = field(default_factory=list, init=False)
 
     def run(self) -> None:
         """Take messages until there is a reason to end; say it.
@@ -122,24 +125,22 @@ class Listener:
         with child.signals_blocked():
             self._recover_own()
             self.say(f"{self.machine.instance} listens to {self.queue.name}")
-            taken, waited_since = 0, self.now()
+            taken, waited_since, idle = 0, self.now(), self.terms.idle
+            poll = _POLL if idle is None else max(1, min(_POLL, round(idle)))
             while not self._reason_to_end(taken, waited_since):
                 began = self.now()
-                message = self._receive()
+                with self._heard():
+                    message = self.queue.receive(poll, self.terms.hidden)
                 if message is not None:
                     taken += 1
-                    self._take(message, Lease(self.terms.hidden, self.queue.longest, began))
+                    lease = Lease(self.terms.hidden, self.queue.longest, began)
+                    self._take(Delivery(message, self.queue, lease, self.say, self.now))
                     waited_since = self.now()
         self.say(f"ended: {self._reason_to_end(taken, waited_since)}")
 
     def _reason_to_end(self, taken: int, waited_since: float) -> str:
         """Return why no further message is taken; empty where one is."""
-        number = child.pending_stop()
-        if number in _STOPPING:
-            self.told(number)
-        if not self._stops and self.now() >= self._next_look:
-            self._look_at_machine()
-        if self._stops:
+        if self._is_told():
             return self._stops[0]
         if self.terms.count is not None and taken >= self.terms.count:
             return f"{taken} messages, as many as it was to take"
@@ -147,20 +148,37 @@ class Listener:
             return f"no message for {self.terms.idle:g} s"
         return ""
 
-    def _receive(self) -> Message | None:
-        """Return the next message. A signal to end is heard afterwards, so that no message is lost on its way here."""
-        wait = _POLL if self.terms.idle is None else max(1, min(_POLL, round(self.terms.idle)))
-        with self._heard():
-            return self.queue.receive(wait, self.terms.hidden)
+    def _is_told(self) -> bool:
+        """Return whether this process was told to end, by a signal that waits or by its machine."""
+        number = child.pending_stop()
+        if number in _STOPPING:
+            self.told(number)
+        return self.machine_ends()
+
+    def machine_ends(self) -> bool:
+        """Return whether this machine, or this process, is to end; asks the machine where that is due."""
+        if not self._stops and self.now() >= self.next_look:
+            self.next_look = self.now() + _NOTICE
+            notice = self.machine.notice()
+            if notice:
+                self._stops.append(f"this machine is taken back: {notice}")
+        return bool(self._stops)
+
+    def told(self, number: int) -> None:
+        """Take note of a signal to end."""
+        self._stops.append(f"told by {signal.Signals(number).name}")
 
     @contextmanager
     def _heard(self) -> Iterator[None]:
-        """Take note of signals to end while the body runs; the second one interrupts it."""
+        """Take note of signals to end while the body runs, so that no message is lost on its way here.
+
+        The second one interrupts the body.
+        """
 
         def hear(number: int, _frame: FrameType | None) -> None:
             if self._stops:
                 raise KeyboardInterrupt
-            self._stops.append(f"told by {signal.Signals(number).name}")
+            self.told(number)
             self.say(f"{self._stops[0]}: ends within {_POLL} s; told again at once")
 
         before = {number: signal.signal(number, hear) for number in _STOPPING}
@@ -172,17 +190,12 @@ class Listener:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _look_at_machine(self) -> None:
-        self._next_look = self.now() + _NOTICE
-        notice = self.machine.notice()
-        if notice:
-            self._stops.append(f"this machine is taken back: {notice}")
-
-    def _take(self, message: Message, lease: Lease) -> None:
+    def _take(self, delivery: Delivery) -> None:
         """Run one trial for a message, and settle the message. Raises SchedulerError, NotFoundError."""
-        if self._reason_to_end(0, self.now()):  # told while the message was on its way
-            self._give_back(message, lease)
+        if self._is_told():  # while the message was on its way
+            delivery.give_back()
             return
+        message = delivery.message
         try:
             work = messages.work_of(messages.read(message.body), self.terms.allowed)
         except SlurmsweepError as error:
@@ -193,7 +206,7 @@ class Listener:
         if session and message.receives > 1:
             self.say(f"a message that was delivered {message.receives} times: first what lost machines left")
             self._recover(session)
-        agent = _Agent(self, work.argument, session, message, lease)
+        agent = _Agent(self, work.argument, session, delivery)
         self._settle(agent, session, agent.attend())
 
     def _recover_own(self) -> None:
@@ -223,10 +236,9 @@ class Listener:
 
     def _settle(self, agent: _Agent, session: Session | None, stop: Stop | None) -> None:
         """Put the trial back that was cut, and do what its message is owed: it is deleted, given back, or left."""
-        message, lease = agent.message, agent.lease
         if stop is Stop.MACHINE:
             if session is None or self._was_cut(session, agent.process):
-                self._give_back(message, lease)
+                agent.delivery.give_back()
                 return
         elif session is None and agent.code == _NOT_FOUND:
             self.say("this machine cannot run sweeps of W&B: the message comes again")
@@ -235,14 +247,13 @@ class Listener:
             self.say(f"no trial was claimed (exit code {agent.code}): the message comes again")
             return
         elif session and agent.code and agent.code < 0:
-            self._record_killed(session, agent)
-        self._order(lease, lambda: self.queue.delete(message))
+            self._record_killed(session, agent.process, -agent.code)
+        agent.delivery.delete()
 
-    def _record_killed(self, session: Session, agent: _Agent) -> None:
+    def _record_killed(self, session: Session, process: Owner, number: int) -> None:
         """Record the end of the trial of an agent that was killed from outside, as the kernel does for memory."""
-        number = -(agent.code or 0)
         try:
-            killed = record_killed(session, agent.process, number)
+            killed = record_killed(session, process, number)
             if killed:
                 self.say(f"trial {killed.trial}, attempt {killed.attempt}: its agent was killed (signal {number})")
         except StateError as error:
@@ -267,76 +278,18 @@ class Listener:
             self.say(str(error))
             return False
 
-    def _give_back(self, message: Message, lease: Lease) -> None:
-        if self._order(lease, lambda: self.queue.hide(message, 0)):
-            self.say("the message is given back: another machine may have it at once")
-        elif lease.is_ours:
-            self.say(f"the message comes again within {self.terms.hidden} s")
-
-    def _order(self, lease: Lease, order: Callable[[], bool]) -> bool:
-        """Give the queue an order about a message that is ours; say where it is not any more."""
-        if not lease.is_ours:
-            return False
-        if lease.lapsed(self.now()):
-            lease.is_ours = False
-            self.say("the message was ours for too long without a word of this process: another machine may have it")
-            return False
-        try:
-            lease.is_ours = order()
-        except SchedulerError as error:
-            self.say(f"{error}; the message comes again, and finds what is left then")
-            return False
-        if not lease.is_ours:
-            self.say("the queue says that the message is not ours any more")
-        return lease.is_ours
-
-    def keep(self, message: Message, lease: Lease) -> None:
-        """Keep a message from others while its agent runs: ask for more time, or delete it before the queue's limit."""
-        asked = self.now()
-        if not lease.is_ours or asked < lease.due:
-            return
-        if lease.must_end(asked):
-            self._order(lease, lambda: self.queue.delete(message))
-            lease.is_ours = False
-            self.say(
-                f"the message is deleted: {self.queue.name} keeps none from other machines for more than "
-                f"{self.queue.longest // 3600} h. If this machine is lost, `slurmsweep resubmit` runs the trial again"
-            )
-        elif self._order(lease, lambda: self.queue.hide(message, self.terms.hidden)):
-            lease.extended(asked)
-        else:
-            lease.failed(self.now())
-
-    def machine_ends(self) -> bool:
-        """Return whether this machine, or this process, is to end; asks the machine where that is due."""
-        if not self._stops and self.now() >= self._next_look:
-            self._look_at_machine()
-        return bool(self._stops)
-
-    def told(self, number: int) -> None:
-        """Take note of a signal to end."""
-        self._stops.append(f"told by {signal.Signals(number).name}")
-
-    @property
-    def next_look(self) -> float:
-        """When the machine is to be asked whether it ends."""
-        return self._next_look
-
 
 class _Agent:
     """An agent for one message, as a process that dies with this one.
 
     Attributes:
-        message, lease: what it runs for.
+        delivery: of the message that it runs for.
         process: of the agent, as the owner of its claim names it.
         code: its exit code, minus the number of a signal that killed it; None while it runs.
     """
 
-    def __init__(
-        self, listener: Listener, argument: str, session: Session | None, message: Message, lease: Lease
-    ) -> None:
-        self._listener, self._session = listener, session
-        self.message, self.lease = message, lease
+    def __init__(self, listener: Listener, argument: str, session: Session | None, delivery: Delivery) -> None:
+        self._listener, self._session, self.delivery = listener, session, delivery
         machine, terms = listener.machine, listener.terms
         inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_JOB}
         inherited.setdefault(_GRACE, f"{terms.grace:g}")
@@ -370,7 +323,7 @@ class _Agent:
                 if stop:
                     listener.say(f"the trial is ended: {stop.value}")
                     self._process.send_signal(signal.SIGUSR1 if stop is Stop.TIME else signal.SIGTERM)
-            listener.keep(self.message, self.lease)
+            self.delivery.keep()
             number = self._wait()
             if number in _STOPPING:
                 listener.told(number)
@@ -398,7 +351,7 @@ class _Agent:
     def _wait(self) -> int | None:
         """Sleep until the agent ends, a signal comes, or something is due; return the signal."""
         moments = [self._listener.next_look, self._next_order]
-        moments += [self.lease.due] if self.lease.is_ours else []
+        moments += [self.delivery.lease.due] if self.delivery.lease.is_ours else []
         moments += [] if self._ends is None else [self._ends]
         seconds = min(moments) - self._listener.now()
         info = signal.sigtimedwait(child.WAITED_FOR, min(max(seconds, 0.05), _NOTICE))

@@ -7,7 +7,6 @@ import os
 
 import pytest
 
-from slurmsweep.backends.aws.machine import Named
 from slurmsweep.backends.queues import Message, WorkQueue
 from slurmsweep.errors import (
     NotFoundError,
@@ -16,8 +15,7 @@ from slurmsweep.errors import (
     StateUnreadableError,
     UsageError,
 )
-from slurmsweep.supervisor.lease import MARGIN, Lease
-from slurmsweep.supervisor.listener import Listener, Terms
+from slurmsweep.supervisor.lease import MARGIN, Delivery, Lease
 from slurmsweep.supervisor.messages import Allowed, Work, read, work_of
 
 
@@ -191,11 +189,11 @@ class Remembered(WorkQueue):
 def kept():
     """Return a queue, what is said, a message's lease, and a function that lets time pass and keeps the message."""
     queue, said, clock, lease = Remembered(), [], [0.0], Lease(120, 43_200, 0.0)
-    listener = Listener(queue, Named("i-1", "eu-west-1"), Terms(Allowed(())), said.append, now=lambda: clock[0])
+    delivery = Delivery(Message("", "r1", 1), queue, lease, said.append, lambda: clock[0])
 
     def keep(moment):
         clock[0] = moment
-        listener.keep(Message("", "r1", 1), lease)
+        delivery.keep()
 
     return queue, said, lease, keep
 
