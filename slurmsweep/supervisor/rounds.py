@@ -43,7 +43,7 @@ from slurmsweep.state.supervisor_files import LastRound, SupervisorFiles
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from slurmsweep.control.round.decide import Situation
+    from slurmsweep.control.round.decide import Plan, Situation
     from slurmsweep.control.round.events import Event
     from slurmsweep.control.session import Session
     from slurmsweep.state.owner import Owner
@@ -57,27 +57,54 @@ _AGAIN = (5, 15, 30, 60, 120)
 class Round:
     """One round, as it goes.
 
-    Attributes:
+    Args:
+        session: of the sweep.
+        settings: of its supervisor.
+        watch: the jobs that wake the supervisor.
         number: 1..
         say: takes each line for people as it comes.
-        said: these lines.
-        notes: for the report, of this round and those before.
-        kept_back: trials for which the scheduler had no room.
-        left_to_others: there are trials for which another command has just asked for jobs, if it lives.
+        notes: for the report, of the rounds before, and then of this one.
+
+    Attributes:
+        said: the lines for people.
         is_over: nothing is left to do.
         stopped_by: why trials are left that will not be submitted; empty where there is no such reason.
         arrays: ids of arrays that the scheduler took.
     """
 
+    session: Session
+    settings: SupervisorSettings
+    watch: WakeupJobs
     number: int
     say: Callable[[str], None]
-    said: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    kept_back: int = 0
-    left_to_others: bool = False
-    is_over: bool = False
-    stopped_by: str = ""
-    arrays: list[str] = field(default_factory=list)
+    notes: list[str]
+    said: list[str] = field(default_factory=list, init=False)
+    is_over: bool = field(default=False, init=False)
+    stopped_by: str = field(default="", init=False)
+    arrays: list[str] = field(default_factory=list, init=False)
+
+    def hold(self) -> None:
+        """Do what a round does, each step of which may be done twice. Raises as :func:`mend`."""
+        session, sweep = self.session, self.session.store.manifest.sweep_id
+        try:
+            self.watch.watch_over_me()
+        except JobLimitError as error:
+            self.tell(f"no room for the next supervisor yet: {error}")
+        except SubmissionRefusedError as error:
+            raise SubmissionRefusedError(
+                f"the supervisor may not submit jobs from this node: {error}. A sweep mends itself only where compute "
+                f"nodes may do so (AllocNodes of the partition); elsewhere run `slurmsweep mend {sweep}` on a login "
+                "node at times"
+            ) from error
+        policy = policy_of(self.settings, session)
+        situation = observe(session, policy, self._happened)
+        for reason in waiting_reasons(situation.snapshot):
+            # what a node could not start is released below
+            is_news = not any(reason.why in note for note in self.notes)
+            if reason.is_stuck and reason.first not in situation.held and is_news:
+                self._remark(reason.words(sweep))
+        has_left = self._submit(decide(situation, policy))
+        self._arrange_the_next(situation, is_soon=has_left)
 
     def tell(self, *lines: str) -> None:
         """Say lines for people now, and keep them for the next round and ``status``."""
@@ -85,7 +112,12 @@ class Round:
             self.said.append(line)
             self.say(line)
 
-    def happened(self, event: Event) -> None:
+    def ended(self, trouble: str = "") -> LastRound:
+        """Return what the next round and ``status`` read of this one."""
+        is_over = self.is_over and not trouble
+        return LastRound(self.number, is_over, tuple(self.said), trouble, tuple(self.notes))
+
+    def _happened(self, event: Event) -> None:
         """Take note of what was done."""
         if isinstance(event, ArraySubmitted):
             self.arrays.append(event.array.job)
@@ -98,16 +130,75 @@ class Round:
         elif isinstance(event, JobsReleased):
             self.tell(f"released after a failed launch: jobs {', '.join(event.jobs)}")
 
-    def remark(self, line: str) -> None:
+    def _remark(self, line: str) -> None:
         """Take note of something that the report will say, too."""
         self.tell(line)
         if line not in self.notes:
             self.notes.append(line)
 
-    def ended(self, trouble: str = "") -> LastRound:
-        """Return what the next round and ``status`` read of this one."""
-        is_over = self.is_over and not trouble
-        return LastRound(self.number, is_over, tuple(self.said), trouble, tuple(self.notes))
+    def _submit(self, plan: Plan) -> bool:
+        """Run again what lacked time or memory, within bounds, and submit what waits.
+
+        Returns whether trials are left for the next round to submit: the scheduler had no room, or another command has
+        just asked for their jobs, if it lives.
+        """
+        for remark in (*plan.retry.remarks, *plan.retry.left_words()):
+            self._remark(remark)
+        if plan.retry.attempt_ids:
+            self.tell(f"to be run again: trials {', '.join(str(a.trial) for a in plan.retry.attempt_ids)}")
+        self.tell(*(plan.wave.reasons if plan.wave else ()))
+        others = ""
+        try:
+            result = apply(self.session, plan, self._happened)
+            kept_back, why = result.kept_back, result.why
+            others = words_of_others(result)
+        except JobLimitError as error:
+            kept_back, why = plan.trials, str(error)
+        if others:
+            self.tell(others)
+        if kept_back:
+            self.tell(f"{counted(kept_back, 'trial waits', 'trials wait')} without a job: {why}")
+        for remark in plan.remarks:
+            self._remark(remark)
+        is_stuck = plan.wave is not None and plan.wave.step.name == "STUCK"
+        self.stopped_by = "; ".join(plan.wave.reasons) if plan.wave and is_stuck else ""
+        return kept_back > 0 or bool(others)
+
+    def _arrange_the_next(self, situation: Situation, *, is_soon: bool) -> None:
+        """Schedule the next round, or write the report if nothing is left: the scheduler is asked once more first."""
+        session, view = self.session, self.session.refresh()
+        known = {*self.arrays, *(ref.job for ref in situation.snapshot.alive)}
+        arrays = tuple(sorted(known, key=by_id)) or look_at_jobs(session).arrays()
+        if Ability.WAKE not in session.backend.abilities and (arrays or is_soon or view.word is SweepState.PAUSED):
+            self.tell(f"the next round: `slurmsweep mend {session.store.manifest.sweep_id}`, by hand or by cron")
+        elif arrays or is_soon:
+            minutes = min(SOON, self.settings.every) if is_soon else self.settings.every
+            self.watch.wake_after(arrays, minutes)
+            ended = f"when one of the arrays {', '.join(arrays)} has ended, or " if arrays else ""
+            self.tell(f"the next round: {ended}in {minutes} minutes")
+        elif view.word is SweepState.PAUSED:
+            self.watch.wake_after(())
+            self.tell("the sweep is paused: looked at again by the clock")
+        elif view.counts().get(TrialState.RUNNING):
+            self.watch.wake_after(())
+            self.tell("trials run whose state cannot be told here: looked at again by the clock")
+        else:
+            self._write_report()
+            self.is_over = True
+            self.watch.stop()
+
+    def _write_report(self) -> None:
+        session, store = self.session, self.session.store
+        known = session.scheduler.restarts(session.job_keys())
+        document = ending_document(
+            SweepSummary(store.layout, store.manifest, session.view, {}, {}),
+            accounting=known.accounting,
+            rounds=self.number,
+            notes=self.notes,
+            slurm_says=known.ends,
+        )
+        SupervisorFiles(store.layout, store.access).write_report(ending_text(document), document)
+        self.tell(f"nothing is left to do; the report is {store.layout.report_text}")
 
 
 def mend(
@@ -129,14 +220,13 @@ def mend(
         say(f"{number.job_name or number.pid} on {number.node or number.host} is at it: nothing to do here")
         return None
     kind = WakeupJobs if Ability.WAKE in session.backend.abilities else NoWakeupJobs
-    watch = kind(session, settings, me.job)
     last = files.last()
-    this = Round(number, say, notes=list(last.notes) if last else [])
+    this = Round(session, settings, kind(session, settings, me.job), number, say, list(last.notes) if last else [])
     try:
-        _patiently(lambda: _hold_round(session, settings, watch, this), this, sleep)
+        _patiently(this.hold, this.tell, sleep)
     except SlurmsweepError as error:
         try:
-            watch.leave_to_the_clock()  # no round right behind this one
+            this.watch.leave_to_the_clock()  # no round right behind this one
         except SlurmsweepError as second:
             this.tell(str(second))
         files.end_round(this.ended(str(error)))
@@ -170,100 +260,14 @@ def _lives(session: Session, holder: Owner) -> bool:
     return bool(status and status.alive and not status.waits)
 
 
-def _patiently(action: Callable[[], None], this: Round, sleep: Callable[[float], None]) -> None:
-    """Do it again while the controller does not answer: every step of a round may be done twice."""
+def _patiently(action: Callable[[], None], tell: Callable[[str], None], sleep: Callable[[float], None]) -> None:
+    """Do it again while the controller does not answer."""
     for delay in _AGAIN:
         try:
             action()
         except (SchedulerUnavailableError, SubmissionUnknownError) as error:  # noqa: PERF203 - five tries
-            this.tell(f"{error}; trying again in {delay} s")
+            tell(f"{error}; trying again in {delay} s")
             sleep(delay)
         else:
             return
     action()
-
-
-def _hold_round(session: Session, settings: SupervisorSettings, watch: WakeupJobs, this: Round) -> None:
-    try:
-        watch.watch_over_me()
-    except JobLimitError as error:
-        this.tell(f"no room for the next supervisor yet: {error}")
-    except SubmissionRefusedError as error:
-        raise SubmissionRefusedError(
-            f"the supervisor may not submit jobs from this node: {error}. A sweep mends itself only where compute "
-            "nodes may do so (AllocNodes of the partition); elsewhere run `slurmsweep mend "
-            f"{session.store.manifest.sweep_id}` on a login node at times"
-        ) from error
-    situation = observe(session, policy_of(settings, session), this.happened)
-    for reason in waiting_reasons(situation.snapshot):
-        # what a node could not start is released below
-        if reason.is_stuck and reason.first not in situation.held and not any(reason.why in one for one in this.notes):
-            this.remark(reason.words(session.store.manifest.sweep_id))
-    _submit(session, settings, situation, this)
-    _arrange_the_next(session, settings, watch, situation, this)
-
-
-def _submit(session: Session, settings: SupervisorSettings, situation: Situation, this: Round) -> None:
-    """Run again what lacked time or memory, within bounds, and submit what waits; without room the next round does."""
-    plan = decide(situation, policy_of(settings, session))
-    for remark in (*plan.retry.remarks, *plan.retry.left_words()):
-        this.remark(remark)
-    if plan.retry.attempt_ids:
-        this.tell(f"to be run again: trials {', '.join(str(a.trial) for a in plan.retry.attempt_ids)}")
-    this.tell(*(plan.wave.reasons if plan.wave else ()))
-    try:
-        result = apply(session, plan, this.happened)
-        kept_back, why = result.kept_back, result.why
-        if others := words_of_others(result):
-            this.tell(others)
-            this.left_to_others = True
-    except JobLimitError as error:
-        kept_back, why = plan.trials, str(error)
-    if kept_back:
-        this.kept_back += kept_back
-        this.tell(f"{counted(kept_back, 'trial waits', 'trials wait')} without a job: {why}")
-    for remark in plan.remarks:
-        this.remark(remark)
-    is_stuck = plan.wave is not None and plan.wave.step.name == "STUCK"
-    this.stopped_by = "; ".join(plan.wave.reasons) if plan.wave and is_stuck else ""
-
-
-def _arrange_the_next(
-    session: Session, settings: SupervisorSettings, watch: WakeupJobs, situation: Situation, this: Round
-) -> None:
-    """Schedule the next round, or write the report if nothing is left: the scheduler is asked once more before that."""
-    view = session.refresh()
-    known = {*this.arrays, *(ref.job for ref in situation.snapshot.alive)}
-    arrays = tuple(sorted(known, key=by_id)) or look_at_jobs(session).arrays()
-    is_soon = this.kept_back > 0 or this.left_to_others
-    if Ability.WAKE not in session.backend.abilities and (arrays or is_soon or view.word is SweepState.PAUSED):
-        this.tell(f"the next round: `slurmsweep mend {session.store.manifest.sweep_id}`, by hand or by cron")
-    elif arrays or is_soon:
-        minutes = min(SOON, settings.every) if is_soon else settings.every
-        watch.wake_after(arrays, minutes)
-        ended = f"when one of the arrays {', '.join(arrays)} has ended, or " if arrays else ""
-        this.tell(f"the next round: {ended}in {minutes} minutes")
-    elif view.word is SweepState.PAUSED:
-        watch.wake_after(())
-        this.tell("the sweep is paused: looked at again by the clock")
-    elif view.counts().get(TrialState.RUNNING):
-        watch.wake_after(())
-        this.tell("trials run whose state cannot be told here: looked at again by the clock")
-    else:
-        _write_report(session, this)
-        this.is_over = True
-        watch.stop()
-
-
-def _write_report(session: Session, this: Round) -> None:
-    store, view = session.store, session.view
-    known = session.scheduler.restarts(session.job_keys())
-    document = ending_document(
-        SweepSummary(store.layout, store.manifest, view, {}, {}),
-        accounting=known.accounting,
-        rounds=this.number,
-        notes=this.notes,
-        slurm_says=known.ends,
-    )
-    SupervisorFiles(store.layout, store.access).write_report(ending_text(document), document)
-    this.tell(f"nothing is left to do; the report is {store.layout.report_text}")
