@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.api.arguments import check_number
 from slurmsweep.api.naming import known, whereabouts
+from slurmsweep.api.summary import summary_as_known, summary_now
 from slurmsweep.backends import registry
 from slurmsweep.backends.base import Ability, JobSource, SubmitOptions
 from slurmsweep.control.creation.share import WAYS, share
@@ -28,11 +29,11 @@ from slurmsweep.control.round.events import Noticed, warn_of_notices
 from slurmsweep.control.round.reconcile import reconcile
 from slurmsweep.control.round.retry_policy import RetryPolicy
 from slurmsweep.control.session import Session
-from slurmsweep.control.snapshot import look, look_at_jobs, look_without_scheduler
+from slurmsweep.control.snapshot import look_at_jobs
 from slurmsweep.control.upkeep.delete import Choice, delete
 from slurmsweep.control.upkeep.remove import planned as removal_of
 from slurmsweep.control.upkeep.remove import remove
-from slurmsweep.errors import SchedulerUnavailableError, UsageError
+from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import in_words
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
     from slurmsweep.control.round.batch import JobBatch
     from slurmsweep.control.round.events import Tell
     from slurmsweep.control.round.reconcile import ReconcileResult
-    from slurmsweep.control.snapshot import Snapshot
-    from slurmsweep.report.summary import SweepSummary
     from slurmsweep.sizing.walltime import AutoSizing
     from slurmsweep.state.files import Access
     from slurmsweep.state.supervisor_files import SupervisorSettings
@@ -397,18 +396,8 @@ class Sweep:
         from slurmsweep.control.failures.groups import failure_groups
         from slurmsweep.report.summary import status_document
 
-        summary = self._summary()
+        summary, _ = summary_now(self.session)
         return status_document(summary, failure_groups(summary))
-
-    def _summary(self, look: Callable[[Session], Snapshot] = look) -> SweepSummary:
-        from slurmsweep.control.jobs.waiting import waiting_reasons
-        from slurmsweep.report.summary import SweepSummary
-
-        store = self.session.store
-        self.session.refresh()
-        snapshot = look(self.session)
-        waiting = waiting_reasons(snapshot)
-        return SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended, snapshot.jobs, waiting)
 
     def dataframe(self, *, history: bool = False) -> pd.DataFrame:
         """Return the trials as a table, one row each, or with ``history`` one row for each row that a trial logged.
@@ -425,7 +414,7 @@ class Sweep:
         from slurmsweep.control.views.export import history_rows, trial_rows
         from slurmsweep.report.export import columns
 
-        summary = self._summary()
+        summary, _ = summary_now(self.session)
         trials = summary.trials()
         rows = list(history_rows(summary, trials) if history else trial_rows(self.session, summary, trials))
         return pd.DataFrame(rows, columns=columns(rows))
@@ -477,11 +466,7 @@ class Sweep:
 
             refuse_without_matplotlib(kind)  # before all histories are read
         whose, bounds = Histories.parse(history), bounds_here(self.session)
-        try:
-            summary = self._summary()
-        except SchedulerUnavailableError as error:
-            self.tell(Noticed(f"{error}; trials that run or ended unseen are shown as the journal last knew them"))
-            summary = self._summary(look_without_scheduler)
+        summary, _ = summary_as_known(self.session, lambda line: self.tell(Noticed(line)))
         with files.reading(self.session.store.layout.folder):
             content = gather(self.session, summary, self.id, metric=metric, histories=whose, bounds=bounds, told=told)
         document = made(content, kind, plot)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from slurmsweep.api.summary import summary_as_known
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note
-from slurmsweep.control.jobs.waiting import waiting_reasons
-from slurmsweep.control.snapshot import Snapshot, look, look_without_scheduler, stray_output
-from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, SweepFileError, UsageError
+from slurmsweep.control.snapshot import stray_output
+from slurmsweep.errors import NotFoundError, SweepFileError, UsageError
 from slurmsweep.report.figures import counted
-from slurmsweep.report.summary import SweepSummary
 from slurmsweep.report.terminal import printable
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
     from slurmsweep.control.creation.create import Draft
     from slurmsweep.control.session import Session
+    from slurmsweep.control.snapshot import Snapshot
+    from slurmsweep.report.summary import SweepSummary
     from slurmsweep.state.tail import AttemptId
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.sections import Metric
@@ -29,15 +30,7 @@ _GROUPS = 3
 
 def summarize(session: Session) -> tuple[SweepSummary, Snapshot]:
     """Return a sweep as it is now; where the scheduler cannot be asked, as its journal says, with a note."""
-    session.refresh()
-    try:
-        snapshot = look(session)
-        jobs = snapshot.jobs
-    except SchedulerUnavailableError as error:
-        note(f"{error}; trials that run or ended unseen are shown as the journal last knew them")
-        snapshot, jobs = look_without_scheduler(session), None
-    store, waiting = session.store, waiting_reasons(snapshot)
-    return SweepSummary(store.layout, store.manifest, snapshot.view, snapshot.ended, jobs, waiting), snapshot
+    return summary_as_known(session, note)
 
 
 def best_trial(summary: SweepSummary) -> int:

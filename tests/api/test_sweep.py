@@ -223,3 +223,17 @@ def test_the_status_of_a_sweep_says_why_its_jobs_wait(scheduler, make_store):
     assert [line for line in shown if line.startswith("  waits")] == [
         f"  waits   3 jobs ({scheduler.arrays[0]}_0 ...) wait: jobs of higher priority come first"
     ]
+
+
+def test_a_report_without_an_answer_of_the_scheduler_counts_a_submitted_sweep_as_running(scheduler, make_store):
+    told: list[object] = []
+    sweep = slurmsweep.Sweep(make_store(3).layout.folder, tell=told.append)
+    sweep.submit()
+    assert b"running as of " in sweep.report(format="md")
+    told.clear()
+    scheduler.silent = 2  # what jobs get at most, and what became of these
+
+    report = sweep.report(format="md")
+
+    assert b"running as of " in report
+    assert ["shown as the journal last knew them" in event.text for event in told] == [True]
