@@ -8,11 +8,11 @@ import pytest
 from fake_backend import FakeBackend
 from submitting import on_backend
 
-from slurmsweep.api.sweep import CUT_OFF
+from slurmsweep.api.sweep import CUT_OFF, Sweep
 from slurmsweep.backends.base import Asked, SubmitOptions
 from slurmsweep.control.round.apply import apply
 from slurmsweep.control.round.decide import Policy, decide
-from slurmsweep.control.round.events import ignore
+from slurmsweep.control.round.events import Planned, ignore
 from slurmsweep.control.round.observe import observe
 from slurmsweep.control.round.retry_policy import RetryPolicy
 from slurmsweep.state.lifecycle import TrialState
@@ -159,3 +159,23 @@ def test_the_document_of_a_plan_is_json(store):
     document = json.loads(json.dumps(planned(store)[1].to_json()))
 
     assert document["batches"][0]["retried"] == [0, 1, 2]
+
+
+def test_of_a_sweep_with_rungs_it_is_told_that_those_to_learn_from_all_failed(store):
+    backend, told = FakeBackend(), []
+
+    def fail_all() -> None:
+        [job] = backend.arrays
+        for number in range(9):
+            if AttemptId(number, 1) in backend.requests[job].attempt_ids:
+                fail(store, number, 1, "exit 1", TrialState.FAILED)
+        backend.end(job, "FAILED", code=1)
+
+    backend.meanwhile = [fail_all]
+    sweep = Sweep(on_backend(store, backend), tell=told.append)
+
+    result = sweep.run(SubmitOptions(options={"time": "auto"}))
+
+    assert (result.is_stuck, result.later) == (True, 0)
+    plans = [event.plan for event in told if isinstance(event, Planned)]
+    assert [plan.wave.step.name for plan in plans] == ["CANARIES", "STUCK"]
