@@ -32,7 +32,7 @@ from slurmsweep.state.owner import Owner
 from slurmsweep.state.projects import WORKED_FOR, projects, remember
 from slurmsweep.state.view_cache import Follower
 from slurmsweep.supervisor import messages
-from slurmsweep.supervisor.lease import Delivery, Lease
+from slurmsweep.supervisor.delivery import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,8 +133,7 @@ class Listener:
                     message = self.queue.receive(poll, self.terms.hidden)
                 if message is not None:
                     taken += 1
-                    lease = Lease(self.terms.hidden, self.queue.longest, began)
-                    self._take(Delivery(message, self.queue, lease, self.say, self.now))
+                    self._take(Delivery(message, self.queue, self.terms.hidden, began, self.say, self.now))
                     waited_since = self.now()
         self.say(f"ended: {self._reason_to_end(taken, waited_since)}")
 
@@ -339,19 +338,15 @@ class _Agent:
             return Stop.TIME
         if now >= self._next_order:
             self._next_order = now + _ORDER
-            return Stop.ORDER if self._is_canceled() else None
+            with suppress(StateError):  # a file server that is away for a while
+                if self._session and self._session.refresh().word is SweepState.CANCELED:
+                    return Stop.ORDER
         return None
-
-    def _is_canceled(self) -> bool:
-        try:
-            return self._session is not None and self._session.refresh().word is SweepState.CANCELED
-        except StateError:  # a file server that is away for a while
-            return False
 
     def _wait(self) -> int | None:
         """Sleep until the agent ends, a signal comes, or something is due; return the signal."""
         moments = [self._listener.next_look, self._next_order]
-        moments += [self.delivery.lease.due] if self.delivery.lease.is_ours else []
+        moments += [self.delivery.due] if self.delivery.is_ours else []
         moments += [] if self._ends is None else [self._ends]
         seconds = min(moments) - self._listener.now()
         info = signal.sigtimedwait(child.WAITED_FOR, min(max(seconds, 0.05), _NOTICE))

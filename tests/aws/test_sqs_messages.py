@@ -15,7 +15,7 @@ from slurmsweep.errors import (
     StateUnreadableError,
     UsageError,
 )
-from slurmsweep.supervisor.lease import MARGIN, Delivery, Lease
+from slurmsweep.supervisor.delivery import MARGIN, Delivery
 from slurmsweep.supervisor.messages import Allowed, Work, read, work_of
 
 
@@ -137,27 +137,6 @@ def test_sweeps_of_wandb_are_run_of_the_named_entity_and_project_only(name, enti
             work_of(name, allowed)
 
 
-def test_a_lease_is_renewed_at_a_third_and_lapses_without_a_word():
-    lease = Lease(hidden=120, longest=43_200, began=1000.0)
-
-    assert (lease.due, lease.until) == (1040.0, 1120.0)
-    assert not lease.lapsed(1119.9)
-    assert lease.lapsed(1120.0)
-    lease.extended(1041.0)
-    assert (lease.due, lease.until) == (1081.0, 1161.0)
-    lease.failed(1081.0)
-    assert (lease.due, lease.until) == (1086.0, 1161.0)
-
-
-def test_a_message_is_let_go_before_the_queue_gives_it_away():
-    lease = Lease(hidden=120, longest=43_200, began=0.0)
-
-    assert not lease.must_end(43_200 - MARGIN - 121)
-    assert lease.must_end(43_200 - MARGIN - 120)
-    assert not Lease(hidden=2, longest=60, began=0.0).must_end(27)
-    assert Lease(hidden=2, longest=60, began=0.0).must_end(28)
-
-
 class Remembered(WorkQueue):
     """A queue that remembers what it was told, and does not answer where a test says so."""
 
@@ -185,17 +164,50 @@ class Remembered(WorkQueue):
         return not self.has_forgotten
 
 
+class Kept:
+    """One delivery, the orders that its queue got, and what was said; a test lets time pass."""
+
+    def __init__(self, queue, hidden=120):
+        self.queue, self.said, self.time = queue, [], 0.0
+        self.delivery = Delivery(Message("", "r1", 1), queue, hidden, 0.0, self.said.append, lambda: self.time)
+
+    def keep(self, moment):
+        self.time = moment
+        self.delivery.keep()
+
+
 @pytest.fixture
 def kept():
-    """Return a queue, what is said, a message's lease, and a function that lets time pass and keeps the message."""
-    queue, said, clock, lease = Remembered(), [], [0.0], Lease(120, 43_200, 0.0)
-    delivery = Delivery(Message("", "r1", 1), queue, lease, said.append, lambda: clock[0])
+    """Return a queue, what is said, a message's delivery, and a function that lets time pass and keeps the message."""
+    made = Kept(Remembered())
+    return made.queue, made.said, made.delivery, made.keep
 
-    def keep(moment):
-        clock[0] = moment
-        delivery.keep()
 
-    return queue, said, lease, keep
+def test_a_message_is_ours_up_to_the_end_of_its_time_without_a_word(kept):
+    queue, _, delivery, keep = kept
+    assert (delivery.due, delivery.until) == (40.0, 120.0)
+    keep(41.0)
+    assert (delivery.due, delivery.until) == (81.0, 161.0)
+    queue.silent = True
+    keep(81.0)
+    assert (delivery.due, delivery.until) == (86.0, 161.0)
+    queue.silent = False
+    keep(160.9)
+    assert delivery.is_ours
+    keep(280.9)
+    assert not delivery.is_ours
+
+
+@pytest.mark.parametrize(("hidden", "longest", "last"), [(120, 43_200, 43_200 - MARGIN - 121), (2, 60, 27)])
+def test_a_message_is_let_go_before_the_queue_gives_it_away(hidden, longest, last):
+    queue = Remembered()
+    queue.longest = longest
+    made = Kept(queue, hidden)
+    for moment in range(last + 1):
+        made.keep(float(moment))
+    assert made.delivery.is_ours
+    made.keep(last + 1.0)
+    assert (queue.told[-1], made.delivery.is_ours) == ("delete r1", False)
 
 
 def test_a_message_is_kept_every_third_of_its_time_and_deleted_before_twelve_hours(kept):
