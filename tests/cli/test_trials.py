@@ -111,6 +111,13 @@ def test_a_run_shows_the_best_and_some_failures_and_says_what_it_leaves_out(fold
     assert told in done.stderr
 
 
+def test_that_no_trial_is_best_yet_is_said_of_any_metric(slurmsweep, make_store):
+    make_store(3)
+    done = slurmsweep("best", "--metric", "loss")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.endswith("slurmsweep: no finished trial has a value of 'loss' yet\n")
+
+
 def test_columns_that_are_none_are_refused(slurmsweep, make_store):
     make_store(3)
     done = slurmsweep("trials", "--columns", "")

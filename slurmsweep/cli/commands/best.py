@@ -36,7 +36,6 @@ _COUNTING = ("finished", "stopped early")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``best``."""
     options.add(parser, "newest")
     text = "how many (default 1; with --pareto all)"
     parser.add_argument(*options.flags("--top"), type=values.natural, metavar="N", help=text)
@@ -54,31 +53,36 @@ def run(args: argparse.Namespace) -> int:
     if args.goal and not args.metric:
         raise UsageError("--goal says which values of --metric NAME are good: add --metric")
     summary, _ = summarize(Session.open(args.sweep))
-    if args.metric:
-        _show_best_by(summary, args.metric, args.goal, args.top or 1, as_json=args.json)
-    elif args.pareto:
+    if args.pareto:
         _show_front(summary, args.top, as_json=args.json)
-    else:
-        _show_best(summary, args.top or 1, as_json=args.json)
+        return 0
+    top = args.top or 1
+    config, ranked = _ranked_by(summary, args.metric, args.goal, top) if args.metric else _ranked(summary, top)
+    if args.json:
+        documents = [row.to_json() for row in ranked]
+        print_json(documents if top > 1 else (documents[0] if documents else None))
+        return 0
+    if ranked:
+        print_table(trials_table(ranked, config, width()))
+    elif config.metric:
+        note(none_is_best(config, config.metric))
+    for words in () if args.metric else tables.unmeasured_words(summary.unmeasured(of_metric=True)):
+        note(words)
     return 0
 
 
-def _show_best(summary: SweepSummary, top: int, *, as_json: bool) -> None:
+def _ranked(summary: SweepSummary, top: int) -> tuple[SweepConfig, Sequence[TrialRow]]:
+    """Return the best by the sweep's own metric, and the configuration by which they are judged."""
     config = summary.manifest.config
     if config.metric is None:
         raise UsageError("the sweep file names no metric, so no trial is best: add `metric: {name: ..., goal: ...}`")
-    ranked = summary.ranked(top)
-    _print_ranked(ranked, config, top, as_json=as_json)
-    if as_json:
-        return
-    if not ranked:
-        note(none_is_best(config, config.metric))
-    for words in tables.unmeasured_words(summary.unmeasured(of_metric=True)):
-        note(words)
+    return config, summary.ranked(top)
 
 
-def _show_best_by(summary: SweepSummary, metric: str, goal: str | None, top: int, *, as_json: bool) -> None:
-    """Show the best by a metric that is not the sweep's own: reads what each finished trial logged."""
+def _ranked_by(
+    summary: SweepSummary, metric: str, goal: str | None, top: int
+) -> tuple[SweepConfig, Sequence[TrialRow]]:
+    """Return the best by another metric than the sweep's own, likewise: reads what each finished trial logged."""
     from slurmsweep.control.views.other_metric import judged_by, with_metric_named  # loads what reads metrics
 
     config = judged_by(summary.manifest.config, metric, goal)
@@ -86,15 +90,7 @@ def _show_best_by(summary: SweepSummary, metric: str, goal: str | None, top: int
     rows = with_metric_named(summary, (row for row in done if row.state_words in _COUNTING), metric)
     sign = -1 if config.metric and config.metric.goal == "maximize" else 1
     measured = sorted((sign * row.metric, row.number, row) for row in rows if row.metric is not None)
-    _print_ranked([row for *_, row in measured[:top]], config, top, as_json=as_json)
-
-
-def _print_ranked(ranked: Sequence[TrialRow], config: SweepConfig, top: int, *, as_json: bool) -> None:
-    if as_json:
-        documents = [row.to_json() for row in ranked]
-        print_json(documents if top > 1 else (documents[0] if documents else None))
-    elif ranked:
-        print_table(trials_table(ranked, config, width()))
+    return config, [row for *_, row in measured[:top]]
 
 
 def _show_front(summary: SweepSummary, top: int | None, *, as_json: bool) -> None:
