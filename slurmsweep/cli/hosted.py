@@ -1,4 +1,4 @@
-"""Commands on sweeps that W&B hosts: submit, status. Only the agents in the jobs ask W&B itself."""
+"""Commands on sweeps that W&B hosts: submit, status, logs. Only the agents in the jobs ask W&B itself."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from slurmsweep.backends import registry
 from slurmsweep.backends.wandb_hosted import submit as hosted
 from slurmsweep.backends.wandb_hosted.backend import DEFAULT_WIDTH, SUPPORTED_AGENTS, HostedBackend
-from slurmsweep.backends.wandb_hosted.folder import HostedFolder
-from slurmsweep.cli.options import refuse_strangers
+from slurmsweep.backends.wandb_hosted.folder import HostedFolder, parse
+from slurmsweep.cli.options import refuse_function, refuse_strangers, wish_of
 from slurmsweep.cli.output import note, print_json, print_sentences, print_text
 from slurmsweep.control import defaults
 from slurmsweep.control.round.auto_resources import AUTO
@@ -19,80 +19,67 @@ from slurmsweep.report.figures import counted
 from slurmsweep.report.terminal import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import argparse
 
-    from slurmsweep.backends.base import SubmitOptions
     from slurmsweep.backends.wandb_hosted.folder import HostedSweep
 
 #: Jobs whose output is shown.
 _JOBS = 20
 
+#: Options that need the journal, which a sweep that W&B hosts does not have.
+_WITH_A_JOURNAL = ("notify", "workdir", "wait", "mend", "canaries", "after", "max_fails")
 
-def submit(  # noqa: PLR0913 - what the command line says
-    sweep: HostedSweep,
-    count: int | None,
-    options: SubmitOptions,
-    refused: Mapping[str, object],
-    word: str,
-    *,
-    dry_run: bool,
-    as_json: bool,
-) -> int:
-    """Submit jobs that each run W&B's agent for one trial; return the exit code.
 
-    Args:
-        sweep: that W&B hosts.
-        count: number of jobs.
-        options: of the jobs.
-        refused: options that need the journal, which such a sweep does not have, and their values.
-        word: of the backend.
-        dry_run: print the batch script instead.
-        as_json: print a document.
-    """
-    folder = HostedFolder(sweep)
-    if count is None:
+def submit(args: argparse.Namespace) -> int:
+    """Submit jobs that each run W&B's agent for one trial; return the exit code."""
+    refuse_function(args.function)
+    sweep, given = _sweep(args), wish_of(args)
+    if args.count is None:
         raise UsageError(f"{sweep}: only W&B knows how many trials are left; say how many jobs by --count")
-    words = [word for word, value in refused.items() if value]
+    folder, options = HostedFolder(sweep), given.options or {}
     source = hosted.source_of(folder, defaults.read(os.getcwd()))
-    given = options.options or {}
-    words += [f"--{name} auto" for name in ("time", "mem") if str(given.get(name, "")).lower() == AUTO]
+    words = [f"--{name.replace('_', '-')}" for name in _WITH_A_JOURNAL if getattr(args, name)]
+    words += ["--shared"] if args.shared != "off" else []
+    words += [f"--{name} auto" for name in ("time", "mem") if str(options.get(name, "")).lower() == AUTO]
     if words:
         raise UsageError(f"{sweep}: {' and '.join(words)} is for sweeps of slurmsweep's own, not for W&B's")
-    refuse_strangers(given)
+    refuse_strangers(options)
     remembered = next((s.backend for s in reversed(folder.submissions())), "")
-    backend = registry.hosting(word, remembered, rehearsal=dry_run)
-    backend.normalized(given)
-    options = defaults.filled(options, source.defaults, backend)
-    for notice in backend.check(options, source):
+    backend = registry.hosting(args.backend, remembered, rehearsal=args.dry_run)
+    backend.normalized(options)
+    wish = defaults.filled(given, source.defaults, backend)
+    for notice in backend.check(wish, source):
         note(notice)
-    if dry_run:
-        print_text(backend.preview(backend.request(source, count, options)))
+    if args.dry_run:
+        print_text(backend.preview(backend.request(source, args.count, wish)))
         return 0
     if isinstance(backend, HostedBackend):
-        _note_width(folder, options.width, count)
-    elif count > SUPPORTED_AGENTS:
+        _note_width(folder, wish.width, args.count)
+    elif args.count > SUPPORTED_AGENTS:
         note(
-            f"warning: up to {counted(count, 'agent')} at a time, as the service has room; W&B supports about "
+            f"warning: up to {counted(args.count, 'agent')} at a time, as the service has room; W&B supports about "
             f"{SUPPORTED_AGENTS} and answers more with errors (429)"
         )
-    submitted = hosted.submit(folder, count, options, source, backend, note)
+    submitted = hosted.submit(folder, args.count, wish, source, backend, note)
     for array in submitted:
         note(
             f"submitted job {array.job}: {counted(array.tasks, 'agent')} of W&B's sweep {sweep}"
             + (f", {array.width} at a time" if backend.has_scripts else "")
         )
     note(f"their output, with what the runs print: {backend.output_place(folder.jobs)}")
-    if as_json:
+    if args.json:
         print_json([{"job": array.job, "name": array.name, "tasks": array.tasks} for array in submitted])
     return 0
 
 
-def status(sweep: HostedSweep, *, as_json: bool) -> int:
+def status(args: argparse.Namespace) -> int:
     """Show what schedulers say of the jobs; return the exit code."""
+    sweep = _sweep(args)
     folder = HostedFolder(sweep)
     answer = hosted.status(folder)
-    places = {_output_place(one.backend, folder.jobs): None for one in answer.submissions}
-    if as_json:
+    services = [registry.service(s.backend) if s.backend in registry.SERVICES else None for s in answer.submissions]
+    places = dict.fromkeys(service.output_place(folder.jobs) if service else folder.jobs for service in services)
+    if args.json:
         print_json({"sweep": str(sweep), **answer.to_json(), "output": "; ".join(places)})
         return 0
     words = ", ".join(f"{n} {word}" for word, n in answer.words.items())
@@ -106,12 +93,17 @@ def status(sweep: HostedSweep, *, as_json: bool) -> int:
     return 0
 
 
-def logs(sweep: HostedSweep, lines: int) -> int:
-    """Print the last lines that jobs of services wrote, each below its name; return the exit code.
+def logs(args: argparse.Namespace, lines: int) -> int:
+    """Print the last lines that jobs of services wrote, each below its name: the sweep has no trials here.
+
+    Returns the exit code.
 
     Raises:
         NotFoundError: no job of a service was submitted for the sweep from here.
     """
+    if args.failed or args.attempt or args.follow or args.path or len(args.words) > 1:
+        raise UsageError(f"{args.words[0]} is a sweep of W&B's own: here only the last lines of its jobs are known")
+    sweep = parse(args.words[0], os.environ)
     folder, found = HostedFolder(sweep), False
     for ref, status, words in hosted.outputs(folder, lines, _JOBS):
         found = True
@@ -122,9 +114,8 @@ def logs(sweep: HostedSweep, lines: int) -> int:
     return 0
 
 
-def _output_place(word: str, jobs_dir: str) -> str:
-    """Return where jobs of a backend write; that of Slurm has no service of its name."""
-    return registry.service(word).output_place(jobs_dir) if word in registry.SERVICES else jobs_dir
+def _sweep(args: argparse.Namespace) -> HostedSweep:
+    return parse(args.sweep, os.environ, args.entity, args.project)
 
 
 def _note_width(folder: HostedFolder, asked: int | None, count: int) -> None:

@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.wandb_hosted.folder import is_meant, parse
+from slurmsweep.backends.wandb_hosted.folder import is_meant
 from slurmsweep.cli import options, values
 from slurmsweep.cli.naming import BEST, sweep_and_trial, sweep_of
 from slurmsweep.cli.output import note, print_log, print_sentences, print_text
@@ -38,7 +38,6 @@ _PERIOD, _LOOKS = 0.5, 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``logs``."""
     options.add(parser, "words")
     text = f"[SWEEP] --failed: the ends of up to {_TRIALS} trials that did not finish"
     parser.add_argument("--failed", action="store_true", help=text)
@@ -53,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the log of one attempt, or of those that failed; return the exit code."""
     if args.words and is_meant(args.words[0]):
-        return _print_of_hosted(args)
+        from slurmsweep.cli import hosted  # loads submitit
+
+        return hosted.logs(args, args.lines or _LINES)
     if args.failed:
         if args.attempt or args.follow or len(args.words) > 1:
             raise UsageError("--failed prints the ends of several logs: TRIAL, --attempt and --follow are for one")
@@ -73,15 +74,6 @@ def run(args: argparse.Namespace) -> int:
     if args.follow:
         _follow(store, attempt_id, path, end)
     return 0
-
-
-def _print_of_hosted(args: argparse.Namespace) -> int:
-    """Print what jobs of AWS wrote for a sweep that W&B hosts: it has no trials here."""
-    from slurmsweep.cli import hosted
-
-    if args.failed or args.attempt or args.follow or args.path or len(args.words) > 1:
-        raise UsageError(f"{args.words[0]} is a sweep of W&B's own: here only the last lines of its jobs are known")
-    return hosted.logs(parse(args.words[0], os.environ), args.lines or _LINES)
 
 
 def _attempt(store: SweepStore, view: SweepView, number: int, attempt: int | None) -> AttemptId:

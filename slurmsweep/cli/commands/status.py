@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from slurmsweep.backends.wandb_hosted.folder import is_meant, parse
+from slurmsweep.backends.wandb_hosted.folder import is_meant
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json, print_sentences, print_text
 from slurmsweep.cli.sweeps import note_stray_jobs, summarize
@@ -32,7 +31,6 @@ EXIT_CODES = {3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``status``."""
     options.add(parser, "newest", "--json")
     parser.add_argument("--watch", action="store_true", help="the same as `slurmsweep watch`")
     options.add_hosted(parser)
@@ -43,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     if is_meant(args.sweep, args.entity, args.project):
         from slurmsweep.cli import hosted  # loads submitit
 
-        return hosted.status(parse(args.sweep, os.environ, args.entity, args.project), as_json=args.json)
+        return hosted.status(args)
     if args.watch:
         from slurmsweep.cli.commands.watch import show
 

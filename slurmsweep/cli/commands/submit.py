@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from contextlib import closing
 
 from slurmsweep.backends import registry
-from slurmsweep.backends.wandb_hosted.folder import is_meant, parse
+from slurmsweep.backends.wandb_hosted.folder import is_meant
 from slurmsweep.cli import options
 
 HELP = "submit single-count agents to Slurm or to AWS, one job a trial"
@@ -19,7 +18,6 @@ EXIT_CODES = {1: "a trial that was waited for did not finish, or one was not sub
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``submit``."""
     options.add(parser, "sweep", "--count", "--max-fails", "--notify", "--function", "--workdir")
     text = "default: where the sweep was submitted last, at first Slurm"
     options.add(parser, "--backend", choices=registry.SUBMITTING, default=registry.QUEUED, help=text)
@@ -39,20 +37,7 @@ def run(args: argparse.Namespace) -> int:
     if is_meant(args.sweep, args.entity, args.project):
         from slurmsweep.cli import hosted  # loads submitit
 
-        options.refuse_function(args.function)
-        refused = {
-            "--notify": args.notify,
-            "--workdir": args.workdir,
-            "--wait": args.wait,
-            "--mend": args.mend,
-            "--canaries": args.canaries,
-            "--after": args.after,
-            "--max-fails": args.max_fails,
-            "--shared": args.shared != "off",
-        }
-        named = parse(args.sweep, os.environ, args.entity, args.project)
-        how = {"dry_run": args.dry_run, "as_json": args.json}
-        return hosted.submit(named, args.count, options.wish_of(args), refused, args.backend, **how)
+        return hosted.submit(args)
     from slurmsweep.api.sweep import Sweep
     from slurmsweep.cli import launching
     from slurmsweep.cli.events import EventPrinter
