@@ -20,6 +20,7 @@ from slurmsweep.state.lifecycle import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 #: Seconds between two looks at the journal, and how many times as long as the look before at least.
 PERIOD, _SPARING = 2.0, 10.0
@@ -31,13 +32,12 @@ LINE_PERIOD = 10.0
 _PATIENCE = 1.0
 
 
-def once(view: LiveView) -> LiveState:
-    """Print one screen, as large as the terminal is, without colours; return what it shows."""
+def once(view: LiveView) -> None:
+    """Print one screen, as large as the terminal is, without colours."""
     size = shutil.get_terminal_size((80, 24))
     state = view.gather(LiveChoice(), size.columns, size.lines)
     lines = compose(state, LiveChoice(), size.columns, size.lines, screen.glyphs(sys.stdout))
     print_text(plain(lines[:-1]).rstrip())  # without the keys
-    return state
 
 
 def in_lines(view: LiveView, sleep: Callable[[float], None] = time.sleep) -> LiveState:
@@ -127,22 +127,16 @@ def on_screen(view: LiveView, stream: TextIO) -> LiveState | None:
 
     Raises as :meth:`LiveView.gather`.
     """
-    with screen.Screen(stream) as on:
-        viewer = Viewer(view, on)
-        viewer.start()
-        try:
-            while viewer.is_alive():
-                viewer.join(_PATIENCE)
-        finally:
-            viewer.end()
+    with _shown(view, stream, stays=False) as viewer:
+        while viewer.is_alive():
+            viewer.join(_PATIENCE)
     if viewer.error:
         raise viewer.error
     return viewer.state
 
 
-@contextmanager
-def beside(folder: str, name: str, stream: TextIO) -> Iterator[Viewer]:
-    """Show the live view of a sweep while the command that runs it waits.
+def beside(folder: str, name: str, stream: TextIO) -> AbstractContextManager[Viewer]:
+    """Return a context in which a terminal shows the live view of a sweep, while the command that runs it waits.
 
     Args:
         folder: of the sweep.
@@ -150,15 +144,15 @@ def beside(folder: str, name: str, stream: TextIO) -> Iterator[Viewer]:
         stream: the terminal.
     """
     view = LiveView(Session.open(folder), name, in_background=True, shortest=LONGEST_QUEUE_PERIOD)
+    return _shown(view, stream, stays=True)
+
+
+@contextmanager
+def _shown(view: LiveView, stream: TextIO, *, stays: bool) -> Iterator[Viewer]:
     with screen.Screen(stream) as on:
-        viewer = Viewer(view, on, stays=True)
+        viewer = Viewer(view, on, stays=stays)
         viewer.start()
         try:
             yield viewer
         finally:
             viewer.end()
-
-
-def view_of(sweep: str, *, in_background: bool = False) -> LiveView:
-    """Return the gatherer for a sweep, with a reading of its journal of its own. Raises as :meth:`Session.open`."""
-    return LiveView(Session.open(sweep), sweep, in_background=in_background)

@@ -18,6 +18,8 @@ from terminals import ENTER_SCREEN, LEAVE_SCREEN, SHOW_CURSOR, Terminal, slurmsw
 
 from slurmsweep.agents.identity import this_process
 from slurmsweep.cli import watching
+from slurmsweep.control.session import Session
+from slurmsweep.control.views.live_view import LiveView
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.outcome import Outcome
@@ -394,7 +396,7 @@ def test_the_view_of_a_command_that_starts_trials_names_no_command_that_does(tmp
     manifest = Manifest("abcd1234", check(data, "t").config, 2, str(tmp_path), "t", 0.0, "0")
     folder = SweepStore.create(str(tmp_path), manifest).layout.folder
     drawn = Drawn()
-    viewer = watching.Viewer(watching.view_of(folder), drawn, stays=is_beside)
+    viewer = watching.Viewer(LiveView(Session.open(folder), folder), drawn, stays=is_beside)
 
     viewer.start()
     deadline = time.monotonic() + 60

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.cli import options
 from slurmsweep.cli.output import print_text
+from slurmsweep.control.session import Session
 from slurmsweep.report import tables
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ EXIT_CODES = {1: "the sweep has ended and a trial of it did not finish", 3: "", 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``watch``."""
     options.add(parser, "newest")
     parser.add_argument("--once", action="store_true", help="print one screen and end")
 
@@ -39,9 +39,10 @@ def show(sweep: str, *, once: bool = False) -> int:
     sweep. Raises as :meth:`LiveView.gather`.
     """
     from slurmsweep.cli import screen, watching  # loads rich, and what reads metrics
+    from slurmsweep.control.views.live_view import LiveView
 
     on_screen = not once and screen.is_possible(sys.stdout)
-    view = watching.view_of(sweep, in_background=on_screen)
+    view = LiveView(Session.open(sweep), sweep, in_background=on_screen)
     if once:
         watching.once(view)
         return 0
