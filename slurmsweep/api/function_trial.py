@@ -48,7 +48,7 @@ def call(
         interrupts: lets signals through to the function alone.
         watch: says when other trials are better; None where they do not matter.
     """
-    with _environment(environ), _surroundings(log), console.copied_to(log):
+    with _surroundings(environ, log), console.copied_to(log):
         with _errors_shown(log):
             _teardown_wandb()  # it keeps the environment it was set up in, and with it the run id of the last trial
         started, cpu_before = time.monotonic(), _cpu_seconds()
@@ -104,14 +104,26 @@ def _traceback(error: BaseException) -> str:
 
 
 @contextmanager
-def _environment(seen: Mapping[str, str]) -> Iterator[None]:
-    """Make ``seen`` the environment in the body; undo that afterwards, and keep what the body itself changed."""
+def _surroundings(seen: Mapping[str, str], log: int) -> Iterator[None]:
+    """Make ``seen`` the environment in the body; put back after it what a script has for itself.
+
+    That is the environment, but for what the body itself changed; current folder, umask and arguments. A descriptor
+    holds the folder, because it may be renamed or removed meanwhile; by it the way back is always open.
+    """
+    here, argv = os.open(".", os.O_PATH | os.O_CLOEXEC), list(sys.argv)
+    umask = os.umask(0o077)
+    os.umask(umask)
     before = dict(os.environ)
     changed = {name for name in before.keys() | seen.keys() | {_SERVICE} if before.get(name) != seen.get(name)}
     _set({name: seen.get(name) for name in changed})
     try:
         yield
     finally:
+        with _errors_shown(log):
+            os.fchdir(here)
+        os.close(here)
+        os.umask(umask)
+        sys.argv = argv
         _set({name: before.get(name) for name in {*changed, _SERVICE}})
 
 
@@ -121,25 +133,6 @@ def _set(values: Mapping[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-
-
-@contextmanager
-def _surroundings(log: int) -> Iterator[None]:
-    """Put back after the body what else a script has for itself: current folder, umask, arguments.
-
-    A descriptor holds the folder, because it may be renamed or removed meanwhile; by it the way back is always open.
-    """
-    here, argv = os.open(".", os.O_PATH | os.O_CLOEXEC), list(sys.argv)
-    umask = os.umask(0o077)
-    os.umask(umask)
-    try:
-        yield
-    finally:
-        with _errors_shown(log):
-            os.fchdir(here)
-        os.close(here)
-        os.umask(umask)
-        sys.argv = argv
 
 
 def _end_runs(exit_code: int, log: int) -> None:

@@ -374,7 +374,7 @@ class Sweep:
     def remove(self, *, force: bool = False) -> None:
         """Remove the sweep from disk, with all that is in it, without asking.
 
-        With ``force`` also where it cannot be told whether something of it lives; never where that is known.
+        With ``force`` also where it cannot be told whether a job or process of it lives; never where one is known to.
 
         Raises as :func:`slurmsweep.control.upkeep.remove.planned` and :func:`slurmsweep.control.upkeep.remove.remove`.
         """

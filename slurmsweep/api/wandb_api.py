@@ -249,18 +249,19 @@ class ApiSweep:
             return ApiRun(self, best) if best else None
         if order is None:
             note("no order and no metric: the run that was started last")
-        return self._first(order or "-created_at")
-
-    def _first(self, order: str) -> ApiRun | None:
+            order = "-created_at"
         sign = order[0] if order[:1] in ("+", "-") else ""
         key = order.removeprefix(sign)
         value = _column(key)
         known = ((value(run), run) for run in self.runs)
-        comparable = [(found, run) for found, run in known if _is_comparable(found)]
-        kinds = {isinstance(found, str) for found, _ in comparable}
+        comparable = [  # text, or a number that is not NaN
+            (found, run)
+            for found, run in known
+            if isinstance(found, (int, str)) or (isinstance(found, float) and not math.isnan(found))
+        ]
         if not comparable:
             return None
-        if len(kinds) > 1:
+        if len({isinstance(found, str) for found, _ in comparable}) > 1:
             raise UsageError(f"order={order!r}: some runs have text there and some a number")
         choose = min if sign == "+" else max
         by_time = _COLUMNS.get(key) == "created_at"  # runs of one millisecond have one time: their numbers decide
@@ -269,11 +270,6 @@ class ApiSweep:
     def __repr__(self) -> str:
         """Return id and state, as wandb shows them."""
         return f"<Sweep {self.id} ({self.state})>"
-
-
-def _is_comparable(value: object) -> bool:
-    """Return whether a value can be sorted: text, or a number that is not NaN."""
-    return isinstance(value, (int, str)) or (isinstance(value, float) and not math.isnan(value))
 
 
 def _column(key: str) -> Callable[[ApiRun], Any]:
