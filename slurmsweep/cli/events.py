@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from slurmsweep.backends.base import Submitted
     from slurmsweep.cli.watching import Viewer
     from slurmsweep.control.round.events import Event
-    from slurmsweep.control.round.retry_policy import RetryPlan
     from slurmsweep.state.store import SweepStore
 
 #: Number of trials named in one line.
@@ -98,9 +97,14 @@ class EventPrinter:
 
     @_print.register
     def _(self, event: Planned) -> None:
-        plan = event.plan
-        _note_retries(plan.retry, is_rehearsal=event.is_rehearsal)
-        for line in plan.remarks:
+        plan, retry = event.plan, event.plan.retry
+        verb = "would be run again" if event.is_rehearsal else "to be run again"
+        for given, attempt_ids in retry.groups.items():
+            causes = sorted({retry.reason(given, attempt_id) for attempt_id in attempt_ids})
+            beside = f", {given}" if str(given) else ""
+            named = numbers_text([attempt_id.trial for attempt_id in attempt_ids], _NAMED)
+            note(f"{verb}: trials {named} ({', '.join(causes)}){beside}")
+        for line in (*retry.left_words(), *retry.remarks, *plan.remarks):
             note(line)
         if plan.wave and (plan.batches or plan.wave.left):
             self.reasons += plan.wave.reasons
@@ -165,15 +169,3 @@ def array_words(array: Submitted) -> str:
         if array.agents > 1
         else counted(array.tasks, "trial")
     )
-
-
-def _note_retries(plan: RetryPlan, *, is_rehearsal: bool) -> None:
-    """Print which trials run again, with what and why, and which do not."""
-    verb = "would be run again" if is_rehearsal else "to be run again"
-    for given, attempt_ids in plan.groups.items():
-        causes = sorted({plan.reason(given, attempt_id) for attempt_id in attempt_ids})
-        beside = f", {given}" if str(given) else ""
-        named = numbers_text([attempt_id.trial for attempt_id in attempt_ids], _NAMED)
-        note(f"{verb}: trials {named} ({', '.join(causes)}){beside}")
-    for line in (*plan.left_words(), *plan.remarks):
-        note(line)

@@ -120,8 +120,8 @@ def _document(sweep: Sweep, result: LaunchResult, events: EventPrinter) -> dict[
 def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
     """Print the table of results and the best trial; return 1 unless as many trials are done as were expected.
 
-    A sweep that reached its target is done with what it has. So is one that a person paused or ended meanwhile, where
-    no trial failed by itself.
+    A sweep that reached its target counts as done. So does one that a person paused or ended meanwhile, where no trial
+    failed by itself.
     """
     session = sweep.session
     summary, snapshot = summarize(session)

@@ -67,7 +67,3 @@ def _run(args: argparse.Namespace | SimpleNamespace) -> int:
         note(f"cannot read or write {what}: {error.strerror or error}")
         return StateError.exit_code
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

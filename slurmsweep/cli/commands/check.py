@@ -31,7 +31,6 @@ EXIT_CODES = {1: "something is wrong", 3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``check``."""
     parser.add_argument("name", metavar="SWEEP", nargs="?", help=f"{options.SWEEP} (default: the newest here)")
     text = "rebuild the journal from the trials' folders, if anything is wrong"
     parser.add_argument("--repair", action="store_true", help=text)
@@ -77,13 +76,11 @@ def run(args: argparse.Namespace) -> int:
 def _code_now(store: SweepStore) -> dict[str, Any]:
     """Return the version of the code in its folder now; and with a copy, the files that differ there from the copy."""
     copy = store.manifest.snapshot
-    if copy is None:
-        with suppress(StateUnreadableError):  # a finding says that code.json is damaged
+    with suppress(StateUnreadableError):  # of a damaged code.json, or list of the copy, there is a finding
+        if copy is None:
             return {"now": version_now(store.layout), "changed": []}
-        return {"now": None, "changed": []}
-    from slurmsweep.state.code_copy import differences, read_list
+        from slurmsweep.state.code_copy import differences, read_list
 
-    with suppress(StateUnreadableError):  # a finding says it of the copy
         listed = [one for one in read_list(store.layout, copy) if one.kind != "link"]
         return {"now": None, "changed": [name for name, _ in differences(copy.root, listed)]}
     return {"now": None, "changed": []}

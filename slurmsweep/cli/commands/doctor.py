@@ -28,7 +28,6 @@ EXIT_CODES = {1: "something is bad", 3: "no such folder", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``doctor``."""
     parser.add_argument("folder", nargs="?", metavar="FOLDER", help="default: WANDB_DIR, or the current folder")
     text = "try it between N nodes of the cluster, in a job"
     parser.add_argument("--nodes", type=values.up_to(10_000), default=1, metavar="N", help=text)
@@ -47,7 +46,14 @@ def run(args: argparse.Namespace) -> int:
     if not files.is_folder(folder):
         raise NotFoundError(f"{folder} is not a folder: make it, or name another one")
     if args.backend != "slurm":
-        findings = _in_service(folder, args.backend, dict(args.resources))
+        backend = registry.choose(args.backend, rehearsal=True)
+        source = JobSource("slurmsweep-doctor", folder, folder, folder, defaults=read(os.getcwd()))
+        seen = backend.examine(backend.options(SubmitOptions(options=dict(args.resources)), source))
+        findings = [
+            *checks.look_at_folder(folder, cluster=True),  # other machines use it
+            *_try_out(folder, 1, {}, 0),
+            *(checks.CheckResult(one.fitness, subject, one.why, one.advice) for subject, one in seen),
+        ]
     else:
         site = look_around()
         findings = [
@@ -61,20 +67,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_text(findings_table(rows))
     return 1 if any(finding.fitness is Fitness.BAD for finding in findings) else 0
-
-
-def _in_service(folder: str, word: str, given: dict[str, str]) -> list[checks.CheckResult]:
-    """Judge the folder as one that other machines use, and the service with the options of the defaults and these."""
-    backend = registry.choose(word, rehearsal=True)
-    defaults = read(os.getcwd())
-    source = JobSource("slurmsweep-doctor", folder, folder, folder, defaults=defaults)
-    wish = SubmitOptions(options=given)
-    seen = backend.examine(backend.options(wish, source))
-    return [
-        *checks.look_at_folder(folder, cluster=True),
-        *_try_out(folder, 1, {}, 0),
-        *(checks.CheckResult(one.fitness, subject, one.why, one.advice) for subject, one in seen),
-    ]
 
 
 def _try_out(folder: str, nodes: int, resources: dict[str, str], patience: float) -> list[checks.CheckResult]:

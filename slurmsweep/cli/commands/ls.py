@@ -33,7 +33,6 @@ _LEAST = {"made": len("2026-11-29 12:04"), "name": 8, "file": 8}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``ls``."""
     parser.add_argument("--all", action="store_true", help="of all projects in which you have run sweeps")
     options.add(parser, "--json")
 
@@ -60,17 +59,14 @@ def _listed(*, every_project: bool) -> dict[str, list[SweepRow]]:
     if not every_project:
         root = paths.project_folder()
         return {root: list_sweeps(root)}
-    roots = dict.fromkeys([paths.project_folder(), *reversed(projects.projects())])
-    listed = [(root, rows) for root in roots if (rows := _readable(root))]
-    return dict(sorted(listed, key=lambda one: max(row.created or 0 for row in one[1]), reverse=True))
-
-
-def _readable(root: str) -> list[SweepRow]:
-    try:
-        return list_sweeps(root)
-    except StateUnreadableError as error:
-        note(f"{root}: {error}")
-        return []
+    listed = {}
+    for root in dict.fromkeys([paths.project_folder(), *reversed(projects.projects())]):
+        try:
+            if rows := list_sweeps(root):
+                listed[root] = rows
+        except StateUnreadableError as error:  # noqa: PERF203 - a project is much more than the exception
+            note(f"{root}: {error}")
+    return dict(sorted(listed.items(), key=lambda one: max(row.created or 0 for row in one[1]), reverse=True))
 
 
 def _print(listed: dict[str, list[SweepRow]], *, named: bool) -> None:
@@ -84,16 +80,12 @@ def _print(listed: dict[str, list[SweepRow]], *, named: bool) -> None:
 
 
 def _cells(row: SweepRow) -> dict[str, Any]:
-    done = row.finished + row.stopped_early
+    done = str(row.finished + row.stopped_early) + ("" if row.trials is None else f"/{row.trials}")
     size = size_text(row.bytes) if row.bytes else ""
     return {
         "sweep": row.id,
         "state": row.state,
-        "done": ""
-        if row.error or row.method is None
-        else f"{done}/{row.trials}"
-        if row.trials is not None
-        else str(done),
+        "done": "" if row.error or row.method is None else done,
         "failed": row.ended_otherwise or None,
         "made": date_text(row.created) if row.created is not None else None,
         "size": f"~{size}" if row.bytes_are_estimated else size,

@@ -20,7 +20,6 @@ EXIT_CODES = {1: "a trial did not finish, or one was not submitted", 3: "", 4: "
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``resubmit``."""
     options.add(parser, "sweep", "--backend", "--jobs", "--max-fails", "--notify")
     options.add(parser, "--wait", default=None, help="wait until they have ended (default: on the local backend)")
     options.add(parser, "--dry-run", help="say what would be run again, with what, and why; write nothing")
@@ -48,8 +47,13 @@ def run(args: argparse.Namespace) -> int:
     from slurmsweep.cli import launching
     from slurmsweep.cli.events import EventPrinter
 
-    policy = _policy(args)
+    if not all(state.can_retry for state in args.state):
+        raise UsageError(
+            "--state: resubmit is for trials that ended and did not finish: crashed, failed, killed, preempted"
+        )
     rules = {name: getattr(args, name) for name in ("max_attempts", "time_factor", "mem_factor")}
+    chosen = {"states": frozenset(args.state), "causes": frozenset(args.cause), "trials": args.trials}
+    policy = RetryPolicy(**chosen, **rules, force=args.force)
     asked = launching.asked_for(args, **rules)
     with closing(EventPrinter()) as events:
         start = {"function": args.function, "workdir": args.workdir}
@@ -66,20 +70,3 @@ def run(args: argparse.Namespace) -> int:
     elif fresh := result.plan.trials - len(result.plan.retry.attempt_ids):
         note(f"{counted(fresh, 'trial')} would start that no job is for yet")
     return int(not result.headline.is_met)
-
-
-def _policy(args: argparse.Namespace) -> RetryPolicy:
-    """Return which trials run again, and with what. Raises UsageError."""
-    if not all(state.can_retry for state in args.state):
-        raise UsageError(
-            "--state: resubmit is for trials that ended and did not finish: crashed, failed, killed, preempted"
-        )
-    return RetryPolicy(
-        states=frozenset(args.state),
-        causes=frozenset(args.cause),
-        trials=args.trials,
-        max_attempts=args.max_attempts,
-        force=args.force,
-        time_factor=args.time_factor,
-        mem_factor=args.mem_factor,
-    )

@@ -24,7 +24,6 @@ EXIT_CODES = {1: "the answer was no", 3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``rm``."""
     options.add(parser, "sweep", "--yes", "--force", "--dry-run", "--json")
 
 
@@ -54,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(removal: Removal, session: Session | None) -> None:
-    """Print what goes, what of it may be alive, and what goes that is nowhere else."""
+    """Print what is removed, what of it may still run, and which wandb runs were never uploaded."""
     size = f"{size_text(removal.size)} in {counted(removal.entries, 'file or folder', 'files and folders')}"
     note(f"{removal.folder}: {size}")
     for link in removal.links:

@@ -28,7 +28,6 @@ _MOST_FAILURES = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``sync``."""
     options.add(parser, "sweep")
     options.add(parser, "--state", help="trials in this state instead of those finished or stopped early (repeatable)")
     options.add(parser, "--trials", help="only these, such as 0,3,7-12")
@@ -67,21 +66,15 @@ def run(args: argparse.Namespace) -> int:
         print_sentences(f"would upload the runs of {counted(len(found.uploads), 'trial')}; {rest}")
     else:
         print_sentences(f"uploaded the runs of {counted(len(result.done), 'trial')}; {rest}")
-        _note_others(result)
+        if result.empty:
+            trials = counted(len(result.empty), "trial was", "trials were")
+            note(f"{trials} killed before wandb had written anything: nothing to upload")
+        for trial, reason in sorted(result.failed.items())[:_MOST_FAILURES]:
+            note(f"trial {trial}: {reason}")
+        if result.failed:
+            untried = f", {len(result.untried)} were not tried after that" if result.untried else ""
+            note(f"{counted(len(result.failed), 'trial')} could not be uploaded{untried}; the same command tries again")
     return 1 if result.failed else 0
-
-
-def _note_others(result: Result) -> None:
-    if result.empty:
-        note(
-            f"{counted(len(result.empty), 'trial was', 'trials were')} killed before wandb had written "
-            "anything: nothing to upload"
-        )
-    for trial, reason in sorted(result.failed.items())[:_MOST_FAILURES]:
-        note(f"trial {trial}: {reason}")
-    if result.failed:
-        untried = f", {len(result.untried)} were not tried after that" if result.untried else ""
-        note(f"{counted(len(result.failed), 'trial')} could not be uploaded{untried}; the same command tries again")
 
 
 def _home(args: argparse.Namespace, home: Home) -> Home:

@@ -25,7 +25,6 @@ EXIT_CODES: dict[int, str] = {}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``templates``."""
     parser.add_argument("template", nargs="?", metavar="NAME|PATH", help="of a built-in template, or of your own")
     options.add(parser, "--json")
 
@@ -46,20 +45,18 @@ def run(args: argparse.Namespace) -> int:
             print_text("\n".join(wrapped(text, columns(), f"{template.name:{left}}  ", " " * (left + 2))))
             print_text(f"{'':{left}}  {template.path}")
         return 0
+    chosen: Template | JobDocument
     if is_document(args.template):
-        document = load_document(args.template)
-        if args.json:
-            print_json({**_row(document), "options": {}, "text": document.text})
-        else:
-            print_text(document.text.rstrip("\n"))
-            note(f"{document.path}: {f'no mistake found by {document.checked}' if document.checked else 'not checked'}")
-        return 0
-    template = load_template(args.template)
-    if args.json:
-        print_json({**_row(template), "options": template.options, "text": template.text})
+        chosen, options_of = load_document(args.template), {}
+        said = f"{chosen.path}: {f'no mistake found by {chosen.checked}' if chosen.checked else 'not checked'}"
     else:
-        print_text(template.text.rstrip("\n"))
-        note(f"no mistake found in {template.path}")
+        chosen = load_template(args.template)
+        options_of, said = chosen.options, f"no mistake found in {chosen.path}"
+    if args.json:
+        print_json({**_row(chosen), "options": options_of, "text": chosen.text})
+    else:
+        print_text(chosen.text.rstrip("\n"))
+        note(said)
     return 0
 
 

@@ -34,7 +34,6 @@ _TABLE_LIMIT = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``trials``."""
     options.add(parser, "newest")
     options.add(parser, "--state", help="only those in this state (repeatable)")
     options.add(parser, "--where")
@@ -56,20 +55,20 @@ def run(args: argparse.Namespace) -> int:
     session = Session.open(args.sweep)
     store, (summary, snapshot) = session.store, summarize(session)
     config, total = store.manifest.config, store.manifest.trials
-    numbers = store.manifest.numbering
-    if args.repeats and numbers is None:
+    points = None if args.repeats else store.manifest.numbering  # None where each row is a trial
+    if args.repeats and store.manifest.numbering is None:
         raise UsageError("--repeats: the sweep file does not run points several times (slurmsweep: {repeats: ...})")
-    if args.metric and numbers and not args.repeats:
+    if args.metric and points:
         raise UsageError("--metric: a point has the sweep's own metric only; add --repeats for its runs")
-    list_of, what = (summary.points, "points") if numbers and not args.repeats else (summary.trials, "trials")
-    if numbers and total is not None and not args.repeats:
-        total //= numbers.runs
+    list_of, what = (summary.points, "points") if points else (summary.trials, "trials")
+    if points and total is not None:
+        total //= points.runs
     limit = args.limit or (None if args.json else _TABLE_LIMIT)
     if args.metric:
         config = judged_by(config, args.metric)
     is_chosen = bool(args.where or args.sort)
     listed = list(list_of(None if is_chosen else limit, set(args.state)))
-    every = listed if what == "points" else with_metric_so_far(store, summary, listed)
+    every = listed if points else with_metric_so_far(store, summary, listed)
     every = with_metric_named(summary, every, args.metric) if args.metric else every
     found = chosen(every, fields(config), args.where, args.sort, reverse=args.reverse) if is_chosen else every
     read = FailureReader()
@@ -85,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         note(f"the first {len(rows)} of {len(found)} {what}; --limit shows more")
     elif not is_chosen and not args.state and total is not None and len(rows) < total:
         note(f"the first {len(rows)} of {total} {what}; --limit shows more")
-    _explain_failures(summary, [] if what == "points" or args.columns else rows, read)
+    _explain_failures(summary, [] if points or args.columns else rows, read)
     if summary.view.reached:
         note(f"the sweep is {summary.state_words()}")
     note_stray_jobs(session, snapshot)
