@@ -77,24 +77,18 @@ def _status(
         return -number, number
     except StoppedEarly:
         return -signal.SIGTERM, None
-    except SystemExit as ending:
-        code = _code(ending, log)
+    except SystemExit as ending:  # the code is the one that Python would end with
+        code = 0 if ending.code is None else ending.code
+        if not isinstance(code, int):
+            console.report(f"{code}\n", log)
+            code = 1
+        code &= 0xFF
         asked = [number for number in signal.Signals if code == 128 + number and signals.asks_to_stop(number)]
         return code, asked[0] if asked else None
     except BaseException as error:  # noqa: BLE001 - whatever ends a script ends the trial, and not the agent
         console.report(_traceback(error), log)
         return 1, None
     return 0, None
-
-
-def _code(ending: SystemExit, log: int) -> int:
-    """Return the exit code that Python would end with (``sys.exit``)."""
-    if ending.code is None:
-        return 0
-    if isinstance(ending.code, int):
-        return ending.code & 0xFF
-    console.report(f"{ending.code}\n", log)
-    return 1
 
 
 def _traceback(error: BaseException) -> str:

@@ -76,7 +76,7 @@ class Screen:
         self._handlers = {
             signal.SIGTSTP: self._stop,
             signal.SIGCONT: self._go_on,
-            **dict.fromkeys(_ENDING, self._end),
+            **dict.fromkeys(_ENDING, lambda number, _frame: sys.exit(_BY_SIGNAL + number)),
         }
         self._before: dict[signal.Signals, object] = {}
         self._shown: Sequence[Line] = ()
@@ -194,6 +194,3 @@ class Screen:
         self._hide()
         self._show()
         self.wake()
-
-    def _end(self, number: int, _frame: FrameType | None) -> None:
-        sys.exit(_BY_SIGNAL + number)
