@@ -508,7 +508,7 @@ class Sweep:
         """
         check_call(self.session.backend, wait=wait, supervise=supervise, max_fails=max_fails)
         wish = check_jobs(self.session, wish, self.tell)
-        return behind_others(self.session, wish, after, whereabouts, self.tell)
+        return behind_others(self.session, wish, after, whereabouts, lambda line: self.tell(Noticed(line)))
 
 
 def _with_named(store: SweepStore, workdir: str | None, function: str | None, *, keep: bool) -> SweepStore:

@@ -66,6 +66,16 @@ def awaited(args: argparse.Namespace) -> list[str]:
     return [sweep_of(word) if word == LAST else word for word in args.after]
 
 
+def opened(args: argparse.Namespace, name: str, events: EventPrinter) -> Sweep:
+    """Return a sweep to start trials of; what the command line changes of it is changed when nothing is refused."""
+    from slurmsweep.api.sweep import Sweep  # loads submitit
+
+    named = {"function": args.function, "workdir": args.workdir}
+    sweep = Sweep(name, backend=args.backend, tell=events, keep=False, **named)
+    sweep.at_start(shared=getattr(args, "shared", "off"))
+    return sweep
+
+
 def finish(  # noqa: PLR0913 - what a command line says
     sweep: Sweep,
     result: LaunchResult,

@@ -9,6 +9,7 @@ import pytest
 from fake_backend import FakeBackend
 
 import slurmsweep
+from slurmsweep.api.summary import summary_now
 from slurmsweep.backends import registry
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.backends.keys import JobRef
@@ -219,7 +220,7 @@ def test_the_status_of_a_sweep_says_why_its_jobs_wait(scheduler, make_store):
 
     assert (waiting["reason"], waiting["jobs"], waiting["is_stuck"]) == ("Priority", 3, False)
     assert waiting["help"] == "with less time they may fit into a gap: `slurmsweep set abcd1234 --time MINUTES`"
-    shown = status_text(sweep._summary(), (), "S").splitlines()
+    shown = status_text(summary_now(sweep.session)[0], (), "S").splitlines()
     assert [line for line in shown if line.startswith("  waits")] == [
         f"  waits   3 jobs ({scheduler.arrays[0]}_0 ...) wait: jobs of higher priority come first"
     ]

@@ -56,8 +56,13 @@ def run(args: argparse.Namespace) -> int:
     if args.pareto:
         _show_front(summary, args.top, as_json=args.json)
         return 0
-    top = args.top or 1
-    config, ranked = _ranked_by(summary, args.metric, args.goal, top) if args.metric else _ranked(summary, top)
+    config, top = summary.manifest.config, args.top or 1
+    if args.metric:
+        config, ranked = _ranked_by(summary, args.metric, args.goal, top)
+    elif config.metric is None:
+        raise UsageError("the sweep file names no metric, so no trial is best: add `metric: {name: ..., goal: ...}`")
+    else:
+        ranked = summary.ranked(top)
     if args.json:
         documents = [row.to_json() for row in ranked]
         print_json(documents if top > 1 else (documents[0] if documents else None))
@@ -71,18 +76,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _ranked(summary: SweepSummary, top: int) -> tuple[SweepConfig, Sequence[TrialRow]]:
-    """Return the best by the sweep's own metric, and the configuration by which they are judged."""
-    config = summary.manifest.config
-    if config.metric is None:
-        raise UsageError("the sweep file names no metric, so no trial is best: add `metric: {name: ..., goal: ...}`")
-    return config, summary.ranked(top)
-
-
 def _ranked_by(
     summary: SweepSummary, metric: str, goal: str | None, top: int
 ) -> tuple[SweepConfig, Sequence[TrialRow]]:
-    """Return the best by another metric than the sweep's own, likewise: reads what each finished trial logged."""
+    """Return the best by another metric than the sweep's own, and the configuration that judges by that.
+
+    Reads what each finished trial logged.
+    """
     from slurmsweep.control.views.other_metric import judged_by, with_metric_named  # loads what reads metrics
 
     config = judged_by(summary.manifest.config, metric, goal)

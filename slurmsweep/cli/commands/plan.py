@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Ability
 from slurmsweep.cli import launching, options, values
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_json, print_text
 from slurmsweep.cli.sweeps import note_doubts, read_draft
-from slurmsweep.control.round.events import Noticed, ignore
+from slurmsweep.control.round.events import ignore
 from slurmsweep.report.plan import plan_text
 from slurmsweep.search import run_count
 from slurmsweep.state.store import SweepStore
-
-if TYPE_CHECKING:
-    from slurmsweep.control.round.events import Event
 
 HELP = "show what would happen: points, commands, cost, batch script; writes nothing"
 EXAMPLES = (
@@ -73,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     wish = Sweep(session, tell=ignore).check_start(
         wanted, wait=args.wait, supervise=args.mend, max_fails=args.max_fails
     )
-    wish = behind_others(session, wish, after, whereabouts, _noted)
+    wish = behind_others(session, wish, after, whereabouts, note)
     if asked["sizing"]:
         is_learnt, name = Ability.LIMIT in session.backend.abilities, session.backend.name
         note(
@@ -98,8 +94,3 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_text(plan_text(document))
     return int(args.canary and document["canary"]["state"] != "finished")
-
-
-def _noted(event: Event) -> None:
-    if isinstance(event, Noticed):
-        note(event.text)

@@ -43,7 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run again what did not finish, each trial with what it lacked; return the exit code."""
-    from slurmsweep.api.sweep import Sweep
     from slurmsweep.cli import launching
     from slurmsweep.cli.events import EventPrinter
 
@@ -56,9 +55,7 @@ def run(args: argparse.Namespace) -> int:
     policy = RetryPolicy(**chosen, **rules, force=args.force)
     asked = launching.asked_for(args, **rules)
     with closing(EventPrinter()) as events:
-        start = {"function": args.function, "workdir": args.workdir}
-        sweep = Sweep(args.sweep, backend=args.backend, tell=events, keep=False, **start)
-        sweep.at_start()
+        sweep = launching.opened(args, args.sweep, events)
         events.follow(sweep.session.store, plain=args.plain)
         result = sweep.resubmit(policy, **asked)
     if not args.dry_run:

@@ -77,8 +77,6 @@ def _sweep(
 
     And whether it was made just now.
     """
-    from slurmsweep.api.sweep import Sweep
-
     if not os.path.isfile(args.file) and not args.file.endswith((".yaml", ".yml", ".json")):
         if named := options.names_of(args):
             raise UsageError(
@@ -89,12 +87,10 @@ def _sweep(
             raise UsageError(f"--prior is for a new sweep: what sweep {args.file} knows was decided when it was made")
         if args.snapshot is not None:
             raise UsageError(f"--snapshot is for a new sweep: which code sweep {args.file} runs was decided with it")
-        name = sweep_of(args.file)
-        sweep = Sweep(name, backend=args.backend, function=args.function, tell=events, keep=False, workdir=args.workdir)
-        sweep.at_start(shared=args.shared)
-        return sweep, False
+        return launching.opened(args, sweep_of(args.file), events), False
     if args.workdir:
         raise UsageError("--workdir is for a sweep whose project was moved: a new one runs in the current folder")
+    from slurmsweep.api.sweep import Sweep
     from slurmsweep.cli.sweeps import read_draft
 
     prior = SweepStore.open(sweep_of(args.prior)) if args.prior else None

@@ -38,15 +38,12 @@ def run(args: argparse.Namespace) -> int:
         from slurmsweep.cli import hosted  # loads submitit
 
         return hosted.submit(args)
-    from slurmsweep.api.sweep import Sweep
     from slurmsweep.cli import launching
     from slurmsweep.cli.events import EventPrinter
 
     asked = launching.asked_for(args)
     with closing(EventPrinter()) as events:
-        start = {"function": args.function, "workdir": args.workdir}
-        sweep = Sweep(args.sweep, backend=args.backend, tell=events, keep=False, **start)
-        sweep.at_start(shared=args.shared)
+        sweep = launching.opened(args, args.sweep, events)
         events.follow(sweep.session.store, plain=args.plain)
         result = sweep.submit(count=args.count, after=launching.awaited(args), **asked)
     if args.dry_run:

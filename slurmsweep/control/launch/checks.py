@@ -51,7 +51,7 @@ def check_jobs(session: Session, wish: SubmitOptions, tell: Tell) -> SubmitOptio
 
 
 def behind_others(
-    session: Session, wish: SubmitOptions, after: Sequence[str], meant: Callable[[str], str], tell: Tell
+    session: Session, wish: SubmitOptions, after: Sequence[str], meant: Callable[[str], str], say: Callable[[str], None]
 ) -> SubmitOptions:
     """Return the wish of jobs that start when those of others have ended; tell which these are.
 
@@ -60,7 +60,7 @@ def behind_others(
         wish: what these ask for otherwise.
         after: sweeps, and numbers of Slurm's jobs; empty for none.
         meant: finds the sweep that a word means.
-        tell: takes an event for each of them.
+        say: takes a line for people about each of them.
 
     Raises:
         UsageError: the backend cannot let jobs wait; and as :func:`slurmsweep.control.jobs.after.waiting_for`.
@@ -72,7 +72,7 @@ def behind_others(
 
     session.backend.require(Ability.AFTER, "--after")
     words = [after] if isinstance(after, str) else after
-    return waiting_for(session, wish, words, meant, lambda line: tell(Noticed(line)))
+    return waiting_for(session, wish, words, meant, say)
 
 
 def check_sizing(session: Session, sizing: AutoSizing, tell: Tell) -> None:

@@ -126,7 +126,7 @@ class Launch:
         is_supervised = self.supervisor is not None
         check_call(self.session.backend, wait=self.wait, supervise=is_supervised, max_fails=self.max_fails)
         wish = check_jobs(self.session, policy.wish, self.tell)
-        wish = behind_others(self.session, wish, self.after, self.meant, self.tell)
+        wish = behind_others(self.session, wish, self.after, self.meant, lambda line: self.tell(Noticed(line)))
         if policy.sizing:
             check_sizing(self.session, policy.sizing, self.tell)
         return replace(policy, wish=wish)
