@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from slurmsweep.errors import NotFoundError, UsageError
+from slurmsweep.errors import NotFoundError, SlurmsweepError, UsageError
+from slurmsweep.state import files
 from slurmsweep.state.paths import SWEEP_ID, places
 from slurmsweep.state.store import SweepStore
 
@@ -91,7 +93,7 @@ def work_of(name: str, allowed: Allowed) -> Work:
     if os.path.isabs(name):
         return _of_folder(name, allowed)
     if SWEEP_ID.fullmatch(name):
-        folders = [place for root in allowed.roots for place in places(root, f"sweep-{name}") if os.path.isdir(place)]
+        folders = [place for root in allowed.roots for place in places(root, f"sweep-{name}") if _is_folder(place)]
         if folders:
             return _of_folder(os.path.realpath(folders[0]), allowed)
         if not (allowed.entity and allowed.project):
@@ -126,6 +128,12 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a key is there twice")
     return found
+
+
+def _is_folder(path: str) -> bool:
+    with suppress(SlurmsweepError):
+        return files.is_folder(path)
+    return False
 
 
 def _in_words(roots: tuple[str, ...]) -> str:
