@@ -24,7 +24,7 @@ from slurmsweep.state.owner import service_of
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from slurmsweep.backends.base import JobStatus
     from slurmsweep.control.session import Session
@@ -109,8 +109,7 @@ class Snapshot:
     def alive(self) -> dict[JobRef, JobStatus]:
         """The live jobs of the sweep: those that carry its name, and those in which an agent of it runs."""
         others = {ref: s for ref, s in self.answer.tasks.items() if s.alive and not self._is_ours(s)}
-        claiming = claiming_jobs(self.view, {ref.job for ref in others}, self.answer.cluster) if others else set()
-        return self.named | {ref: status for ref, status in others.items() if ref in claiming}
+        return self.named | {ref: others[ref] for ref in self._claiming(others)}
 
     @property
     def foreign(self) -> tuple[str, ...]:
@@ -134,29 +133,34 @@ class Snapshot:
     @cached_property
     def unclaimed(self) -> frozenset[JobRef]:
         """Live jobs that have not claimed a trial yet."""
-        alive = self.alive
-        return frozenset(alive.keys() - claiming_jobs(self.view, {ref.job for ref in alive}, self.answer.cluster))
+        return frozenset(self.alive.keys() - self._claiming(self.alive))
 
-    @cached_property
+    @property
     def claimed(self) -> frozenset[str]:
-        """Names of submissions of which a job that the answer has claimed a trial: on a service jobs have own ids."""
+        """Names of the submissions of which a job in the answer has claimed a trial; on a service jobs have own ids."""
         tasks = self.answer.tasks
-        claiming = claiming_jobs(self.view, {ref.job for ref in tasks}, self.answer.cluster) if tasks else set()
-        return frozenset(tasks[ref].name for ref in claiming & tasks.keys())
+        return frozenset(tasks[ref].name for ref in self._claiming(tasks))
+
+    def _claiming(self, refs: Collection[JobRef]) -> set[JobRef]:
+        """Return those of the jobs (array elements) that have claimed a trial."""
+        numbers = {parts_of(ref.job)[0] for ref in refs}
+        trials = self.view.trials.of_jobs(numbers) if numbers else ()
+        owners = (attempt.owner for trial in trials for attempt in trial.attempts.values())
+        return {JobRef.of(owner, self.answer.cluster) for owner in owners if owner and owner.job} & set(refs)
 
     @cached_property
     def ended_in_vain(self) -> tuple[EndedInVain, ...]:
-        """Jobs that went wrong before they claimed a trial, as far as the scheduler's answer has them; by how many.
+        """Jobs that went wrong before they claimed a trial, as far as the scheduler's answer has them, most first.
 
-        Of arrays that were submitted before one of which a job claimed a trial none counts any more.
+        Only the newest arrays count: back to the last one of which a job claimed a trial.
         """
         over = {
             ref: status
             for ref, status in self.answer.tasks.items()
             if status.state and not status.alive and status.name and self._is_ours(status)
         }
-        claiming = claiming_jobs(self.view, {ref.job for ref in over}, self.answer.cluster) if over else set()
-        recent = self._newest_names({over[ref].name for ref in claiming & over.keys()})
+        claiming = self._claiming(over)
+        recent = self._newest_names({over[ref].name for ref in claiming})
         found: dict[str, list[JobRef]] = {}
         for ref, status in over.items():
             wanted = status.state in (TrialState.FINISHED, TrialState.KILLED)
@@ -202,10 +206,9 @@ class Snapshot:
     @cached_property
     def idle(self) -> frozenset[JobRef]:
         """Jobs submitted for the sweep that wait for their first start; not those that were put back with a trial."""
-        keys, names = {self._key(submission) for submission in self.view.submissions.values()}, self.view.submissions
-        waiting = self.waiting & self.unclaimed & self.named.keys()
+        waiting, names = self.waiting & self.unclaimed & self.named.keys(), self.view.submissions
         # a service may give each job of a submission an id of its own
-        return frozenset(ref for ref in waiting if ref.job in keys or self.named[ref].name in names)
+        return frozenset(ref for ref in waiting if ref.job in self._by_key or self.named[ref].name in names)
 
     def submission_of(self, ref: JobRef) -> Submission | None:
         """Return the submission whose array that element is of; None where the journal names none."""
@@ -236,9 +239,10 @@ class Question(NamedTuple):
     """What a scheduler is to be asked of a sweep.
 
     Attributes:
-        jobs: of which the live ones count; ``wanted``: of which the end counts, too.
-        running: the attempts that the answer is about: one that was claimed after it says nothing of.
-        submissions: names of those that the jobs are of.
+        jobs: those of which the live ones count.
+        wanted: jobs of which the end counts, too.
+        running: the attempts that the answer is about; of an attempt that was claimed later it says nothing.
+        submissions: names of the submissions that the jobs are of.
     """
 
     jobs: set[str]
@@ -249,18 +253,22 @@ class Question(NamedTuple):
 
 def question(session: Session, also: Collection[JobRef] = ()) -> Question:
     """Return what to ask about a sweep as of its last refresh, and about jobs that are over."""
-    running = running_attempts(session.view)
-    owners = [a.owner for a in running.values() if a.owner and a.owner.job]
-    wanted = {JobRef.of(owner, session.here) for owner in owners}
+    running, submissions = running_attempts(session.view), session.view.submissions.values()
     every_end_known = session.view.done() == session.store.manifest.trials
-    counted = frozenset(s.name for s in session.view.submissions.values() if s.job or _is_out_of_reach(session, s))
-    return Question(set() if every_end_known else set(session.job_keys()), {*wanted, *also}, running, counted)
+    # without an answer a submission stays where its cluster cannot be asked from here
+    silent = {
+        s.name
+        for s in submissions
+        if s.job is None and not service_of(s.cluster) and is_elsewhere(s.cluster, session.here)
+    }
+    counted = frozenset(s.name for s in submissions if s.job or s.name in silent)
+    jobs = set() if every_end_known else set(session.job_keys())
+    return Question(jobs, {*_jobs_of(session, running), *also}, running, counted)
 
 
-def _is_out_of_reach(session: Session, submission: Submission) -> bool:
-    """Return whether a submission stays unanswered, because the cluster that was asked cannot be asked from here."""
-    is_of_slurm = not service_of(submission.cluster)
-    return submission.job is None and is_of_slurm and is_elsewhere(submission.cluster, session.here)
+def _jobs_of(session: Session, running: Mapping[AttemptId, Attempt]) -> set[JobRef]:
+    """Return the jobs in which attempts run."""
+    return {JobRef.of(a.owner, session.here) for a in running.values() if a.owner and a.owner.job}
 
 
 def answered(session: Session, asked: Question, answer: Answer) -> Snapshot:
@@ -296,22 +304,22 @@ def look_at_jobs(session: Session, place: str | None = None) -> Snapshot:
     Raises:
         SchedulerUnavailableError: the scheduler could not be asked.
     """
-    jobs = {key for key in _jobs(session) if place is None or service_of(parts_of(key)[1]) == place}
+    jobs = {key for key in _job_keys(session) if place is None or service_of(parts_of(key)[1]) == place}
     return Snapshot(session.view, {}, ask(session, jobs, set()), _token(session))
 
 
 def places_of_jobs(session: Session) -> list[str]:
     """Return each place that has, or had, jobs of the sweep: words of services, and empty for Slurm."""
-    return sorted({service_of(parts_of(key)[1]) for key in _jobs(session)})
+    return sorted({service_of(parts_of(key)[1]) for key in _job_keys(session)})
 
 
-def _jobs(session: Session) -> set[str]:
-    owners = [a.owner for a in running_attempts(session.view).values() if a.owner and a.owner.job]
-    return {*session.job_keys(), *(JobRef.of(owner, session.here).job for owner in owners)}
+def _job_keys(session: Session) -> set[str]:
+    """Return the jobs of submissions, and those in which attempts run."""
+    return {*session.job_keys(), *(ref.job for ref in _jobs_of(session, running_attempts(session.view)))}
 
 
 def of_answer(session: Session, answer: Answer) -> Snapshot:
-    """Return what the journal says, and an answer about jobs of the sweep that the scheduler gave."""
+    """Return what the journal says, with an answer that the scheduler gave about jobs of the sweep."""
     return Snapshot(session.view, {}, answer._replace(cluster=session.here), _token(session))
 
 
@@ -347,13 +355,6 @@ def running_attempts(view: SweepView) -> dict[AttemptId, Attempt]:
         if trial.state is TrialState.RUNNING and current:
             found[AttemptId(trial.number, current.number)] = current
     return found
-
-
-def claiming_jobs(view: SweepView, jobs: set[str], here: str) -> set[JobRef]:
-    """Return those of the jobs (array elements) that have claimed a trial, as they are named on cluster ``here``."""
-    numbers = {parts_of(job)[0] for job in jobs}
-    owners = (a.owner for trial in view.trials.of_jobs(numbers) for a in trial.attempts.values())
-    return {JobRef.of(owner, here) for owner in owners if owner and owner.job}
 
 
 def stray_output(session: Session) -> list[str]:

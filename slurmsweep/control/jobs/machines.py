@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from slurmsweep.agents.identity import lives_here
 from slurmsweep.backends.base import Answer
 from slurmsweep.backends.keys import JobRef, is_machine
-from slurmsweep.control.round.reconcile import SECOND_LOOK, bands_left, close_holes, with_last_metric
+from slurmsweep.control.round.reconcile import (
+    bands_left,
+    certain_ends,
+    close_holes,
+    look_twice,
+    record_ends,
+    with_last_metric,
+)
 from slurmsweep.control.snapshot import Question, Snapshot, answered, running_attempts
 from slurmsweep.errors import SchedulerError
 from slurmsweep.state.lifecycle import SweepState, TrialState
@@ -67,23 +74,13 @@ def recover(session: Session, sleep: Callable[[float], None] = time.sleep) -> Re
     """
     session.refresh()
     close_holes(session)
-    silent, doubtful = "", set()
+    silent = ""
     try:
-        snapshot = _look(session)
-        doubtful = {a for a, seen in snapshot.seen.items() if seen.outcome and not seen.final}
-        if doubtful:
-            sleep(SECOND_LOOK)
-            session.refresh()
-            snapshot = _look(session)
+        first, snapshot = look_twice(session, lambda: _look(session), sleep)
     except SchedulerError as error:  # what this machine knows by itself is recorded all the same
         silent = str(error)
-        snapshot = _look_here(session)
-    certain = {
-        a: with_last_metric(session, a, seen.outcome)
-        for a, seen in snapshot.seen.items()
-        if seen.outcome and (seen.final or a in doubtful)
-    }
-    return _record(session, certain)._replace(silent=silent)
+        first, snapshot = Snapshot(session.view), _look_here(session)
+    return _record(session, certain_ends(session, first, snapshot))._replace(silent=silent)
 
 
 def put_back(session: Session, agent: Owner) -> AttemptId | None:
@@ -192,14 +189,8 @@ def _record(session: Session, certain: dict[AttemptId, Outcome]) -> Recovered:
     if not certain and not lost:
         return Recovered()
     bands = {attempt_id: bands_left(session, attempt_id) for attempt_id in certain}
-    ended = []
     with session.transaction() as transaction:
-        running = running_attempts(session.view)
-        for attempt_id, outcome in certain.items():
-            if attempt_id in running:
-                transaction.band(attempt_id, bands[attempt_id])
-                transaction.end(attempt_id, running[attempt_id].token, outcome)
-                ended.append(attempt_id)
+        ended = record_ends(session, transaction, certain, bands)
         fresh = [a.trial for a in ended if certain[a].by == "reconcile"]
         numbers = dict.fromkeys([*_lost(session), *fresh])
         spent = [

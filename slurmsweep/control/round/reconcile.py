@@ -27,19 +27,20 @@ from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.tail import AttemptId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from slurmsweep.control.session import Session
     from slurmsweep.state.outcome import Outcome
     from slurmsweep.state.records import BandValue
     from slurmsweep.state.replay import Submission
+    from slurmsweep.state.transaction import Transaction
     from slurmsweep.state.trial import Trial
 
 #: Why trials may be claimed again that jobs were submitted for, in the journal.
 AGAIN = "resubmit"
 
 #: Seconds between two looks at what is not final: longer than accounting lags behind the queue.
-SECOND_LOOK = 2.0
+_SECOND_LOOK = 2.0
 
 #: Seconds between two looks for jobs whose submission was not answered: a hung controller shows them two later.
 _SECOND_SEARCH = 3.0
@@ -92,24 +93,38 @@ def reconcile(session: Session, sleep: Callable[[float], None] = time.sleep) -> 
     """
     session.refresh()
     voided = close_holes(session)
-    snapshot = first = look(session, doubtful_jobs(session.view, lambda: session.here))
-    doubtful = {a for a, seen in first.seen.items() if seen.outcome and not seen.final}
-    if doubtful:
-        sleep(SECOND_LOOK)
-        session.refresh()
-        snapshot = look(session, doubtful_jobs(session.view, lambda: session.here))
-    certain = {
-        a: with_last_metric(session, a, seen.outcome)
-        for a, seen in snapshot.seen.items()
-        if seen.outcome and (seen.final or a in doubtful)
-    }
-    ended, explained = _record(session, certain, snapshot)
+    first, snapshot = look_twice(
+        session, lambda: look(session, doubtful_jobs(session.view, lambda: session.here)), sleep
+    )
+    ended, explained = _record(session, certain_ends(session, first, snapshot), snapshot)
     unknown = {a: seen.note for a, seen in first.seen.items() if not seen.witnessed}
     snapshot = renewed(snapshot, session.view)
     said = granted.record(session, snapshot)
     cancelled = cancel_idle(session, snapshot)
     snapshot = snapshot.without_idle() if cancelled else snapshot
     return ReconcileResult(ended, voided, unknown, explained, snapshot, cancelled, said)
+
+
+def look_twice(
+    session: Session, take: Callable[[], Snapshot], sleep: Callable[[float], None]
+) -> tuple[Snapshot, Snapshot]:
+    """Return what ``take`` shows of a sweep, and what it shows 2 s later where something in it is not final."""
+    first = take()
+    if not any(seen.outcome and not seen.final for seen in first.seen.values()):
+        return first, first
+    sleep(_SECOND_LOOK)
+    session.refresh()
+    return first, take()
+
+
+def certain_ends(session: Session, first: Snapshot, second: Snapshot) -> dict[AttemptId, Outcome]:
+    """Return the ends that are final, or that two looks have shown, with the metrics that the scripts left."""
+    shown = {attempt_id for attempt_id, seen in first.seen.items() if seen.outcome}
+    return {
+        attempt_id: with_last_metric(session, attempt_id, seen.outcome)
+        for attempt_id, seen in second.seen.items()
+        if seen.outcome and (seen.final or attempt_id in shown)
+    }
 
 
 def cancel_idle(session: Session, snapshot: Snapshot) -> tuple[str, ...]:
@@ -284,15 +299,10 @@ def _record(
     better = reasons(session.view, snapshot.answer)
     if not certain and not better:
         return (), ()
-    ended, explained = [], []
+    explained = []
     bands = {attempt_id: bands_left(session, attempt_id) for attempt_id in certain}
     with session.transaction() as transaction:
-        running = running_attempts(session.view)
-        for attempt_id, outcome in certain.items():
-            if attempt_id in running:
-                transaction.band(attempt_id, bands[attempt_id])
-                transaction.end(attempt_id, running[attempt_id].token, outcome)
-                ended.append(attempt_id)
+        ended = record_ends(session, transaction, certain, bands)
         for attempt_id, outcome in better.items():
             trial = session.view.trials[attempt_id.trial]
             current = trial.current
@@ -300,6 +310,21 @@ def _record(
                 transaction.end(attempt_id, current.token, outcome)
                 explained.append(attempt_id)
     return tuple(ended), tuple(explained)
+
+
+def record_ends(
+    session: Session,
+    transaction: Transaction,
+    certain: Mapping[AttemptId, Outcome],
+    bands: Mapping[AttemptId, Sequence[BandValue]],
+) -> list[AttemptId]:
+    """Record the ends of those attempts that still run, under the lock; return these attempts."""
+    running = running_attempts(session.view)
+    ended = [attempt_id for attempt_id in certain if attempt_id in running]
+    for attempt_id in ended:
+        transaction.band(attempt_id, bands[attempt_id])
+        transaction.end(attempt_id, running[attempt_id].token, certain[attempt_id])
+    return ended
 
 
 def close_holes(session: Session) -> tuple[AttemptId, ...]:
