@@ -48,6 +48,7 @@ MAY_LOOK = {
     "state/code_copy.py": "copies the user's files, and makes read-only ones",
     "state/code_version.py": "looks at the user's files: what cannot be looked at is as gone",
     "control/creation/code_snapshot.py": "chooses among the user's files, which are no sweep's",
+    "control/creation/code_files.py": "tells the user's environments, which are no sweep's",
     "control/creation/repository.py": "looks for a repository of the user's",
     "state/journal.py": "as state/lock.py, and follows no link",
     "state/place.py": "makes folders: where it cannot look, the error of making them says what to do",

@@ -10,12 +10,13 @@ import json
 import os
 import re
 import stat
-import subprocess
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from slurmsweep.agents.identity import process_start
+from slurmsweep.control.creation.code_files import is_environment
+from slurmsweep.control.creation.interpreter import ask_interpreter
 from slurmsweep.control.creation.repository import find_repository
 from slurmsweep.errors import UsageError, Violation
 from slurmsweep.report.figures import size_text
@@ -36,9 +37,8 @@ MOST_BYTES, MOST_FILES = 256 << 20, 20_000
 #: Entries of a folder that are looked at, where git does not say what counts; and names that a message has.
 _MOST_ENTRIES, _NAMED = 200_000, 5
 
-#: Folders that are no code of the project, wherever they are, and files by which one is known.
+#: Folders that are no code of the project, wherever they are.
 _NO_CODE = frozenset({paths.STATE, ".git", ".hg", ".svn", "__pycache__", "node_modules", ".ipynb_checkpoints"})
-_OF_ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
 
 #: Ignored names of which no message is needed.
 _CACHES = (*_NO_CODE, "wandb", ".venv", "venv", "*.pyc", "*.egg-info", ".*_cache", ".coverage", ".idea", ".vscode")
@@ -72,7 +72,6 @@ found = [one.read_text("direct_url.json") for one in distributions()]
 urls = [json.loads(text) for text in found if text]
 print(json.dumps([one["url"] for one in urls if one.get("dir_info", {}).get("editable")]))
 """
-_PATIENCE = 30
 
 
 class Selection(NamedTuple):
@@ -292,7 +291,7 @@ def _refuse(error: OSError) -> NoReturn:
 
 def _is_code(folder: str, name: str) -> bool:
     path = os.path.join(folder, name)
-    if name in _NO_CODE or any(os.path.exists(os.path.join(path, one)) for one in _OF_ENVIRONMENT):
+    if name in _NO_CODE or is_environment(path):
         return False
     return name != "wandb" or os.path.exists(os.path.join(path, "__init__.py"))
 
@@ -410,11 +409,9 @@ def _imported_from_elsewhere(root: str, workdir: str) -> list[str]:
     entries = [one for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(one)]
     found = [f"PYTHONPATH ({one})" for one in entries if _is_below(one, root)]
     try:
-        argv = ["/usr/bin/env", "python", "-c", _ASK_EDITABLE]
-        done = subprocess.run(argv, cwd=workdir, capture_output=True, text=True, timeout=_PATIENCE, check=True)
-        urls = json.loads(done.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError):
-        urls = []  # the interpreter of the trials may be another one, or none
+        urls = json.loads(ask_interpreter(_ASK_EDITABLE, folder=workdir) or "[]")
+    except ValueError:
+        urls = []  # another program printed something, too
     folders = [str(url).removeprefix("file://") for url in urls]
     found += [f"a package installed in editable mode ({one})" for one in folders if _is_below(one, root)]
     remedy = "relative entries, such as PYTHONPATH=. or PYTHONPATH=src, come first and mean the copy"

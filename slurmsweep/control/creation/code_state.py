@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from slurmsweep.control.creation.code_files import CODE, CONFIGURATION
 from slurmsweep.control.creation.repository import find_repository
 from slurmsweep.errors import UsageError
 from slurmsweep.state.code_version import CHANGES, CodeState, state_of
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
 
 #: Files of code that agents look at before each trial.
 _MOST_FILES = 64
-
-#: What programs are written in, and what they are configured by.
-_WRITTEN = (".py", ".pyx", ".ipynb", ".sh", ".r", ".jl", ".c", ".cc", ".cpp", ".cu", ".h", ".rs", ".go", ".lua", ".pl")
-_CONFIGURED = (".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".json", ".gin")
 
 
 def note_code_state(store: SweepStore) -> None:
@@ -39,14 +36,14 @@ def note_code_state(store: SweepStore) -> None:
         folder = os.path.realpath(os.path.dirname(manifest.script or "") or manifest.workdir)
         inside = os.path.relpath(folder, repository.root)
         program = os.path.normpath(os.path.join(inside, os.path.basename(manifest.script or "")))
-        named = {name for name in repository.tracked() if name.lower().endswith((*_WRITTEN, *_CONFIGURED))}
+        named = {name for name in repository.tracked() if name.lower().endswith((*CODE, *CONFIGURATION))}
         own = {program} if manifest.script else set()
 
         def distance(name: str) -> tuple[bool, int, bool, str]:
             """Sort the program first, then by the folders in between; configuration comes behind code."""
             steps = os.path.relpath(os.path.dirname(name) or os.curdir, inside).split("/")
             away = len([step for step in steps if step != os.curdir])
-            return name != program, away, name.lower().endswith(_CONFIGURED), name
+            return name != program, away, name.lower().endswith(CONFIGURATION), name
 
         nearest = sorted(named | own, key=distance)
         found = (state_of(repository.root, name) for name in nearest[:_MOST_FILES])

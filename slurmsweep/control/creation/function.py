@@ -10,10 +10,10 @@ import ast
 import importlib.machinery
 import importlib.util
 import os
-import subprocess
 from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING
 
+from slurmsweep.control.creation.interpreter import ask_interpreter
 from slurmsweep.errors import UsageError
 from slurmsweep.state.function import Function
 from slurmsweep.state.store import SweepStore
@@ -22,11 +22,8 @@ from slurmsweep.sweepfile.function import ImportPath
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-#: Asks the interpreter that trials run with, which may be another environment's, for a top-level package.
+#: Fails where an interpreter does not find a top-level package.
 _ASK = "import importlib.util, sys; sys.exit(importlib.util.find_spec(sys.argv[1]) is None)"
-
-#: Seconds that it may take: on a cold filesystem an interpreter starts slowly.
-_ASK_TIMEOUT = 60
 
 
 def ready_to_run(store: SweepStore, text: str | None, *, keep: bool = True) -> SweepStore:
@@ -89,7 +86,8 @@ def locate(text: str, folders: Sequence[str]) -> Function:
         problem = problem or found
         if spec.origin is not None:  # Python looks no further; of mere folders of one name it takes all
             break
-    if not problem and _trials_interpreter_has(top, folders[0]):
+    # slurmsweep may be installed in another environment than what trials run with
+    if not problem and ask_interpreter(_ASK, top, folder=folders[0]) is not None:
         return Function(path, folders[0])
     raise UsageError(
         f"--function {path}: "
@@ -124,21 +122,6 @@ def _installed(top: str) -> ModuleSpec | None:
         return importlib.util.find_spec(top)
     except (ImportError, ValueError):  # half-imported here, or found by a finder that fails
         return None
-
-
-def _trials_interpreter_has(top: str, folder: str) -> bool:
-    """Return whether ``python``, which trials run with, finds a package: slurmsweep may be installed elsewhere."""
-    try:
-        done = subprocess.run(
-            ["/usr/bin/env", "python", "-c", _ASK, top],
-            cwd=folder,
-            capture_output=True,
-            timeout=_ASK_TIMEOUT,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0
 
 
 def _check_name(path: ImportPath, file: str) -> None:

@@ -14,14 +14,15 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from collections import deque
 from contextlib import suppress
 from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from slurmsweep import search
+from slurmsweep.agents.environment import search_path
+from slurmsweep.control.creation.code_files import CONFIGURATION, is_environment
+from slurmsweep.control.creation.interpreter import ask_interpreter
 from slurmsweep.control.creation.program import module_files
 from slurmsweep.control.failures.text import is_library
 from slurmsweep.errors import UsageError
@@ -37,15 +38,12 @@ if TYPE_CHECKING:
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.trial import Trial
 
-#: What people write in a project's folder, code and configuration, and folders that have nothing of it.
-_WRITTEN = (".py", ".pyx", ".sh", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".conf", ".json", ".gin")
+#: What people write code in, and folders that have nothing of what people write in a project's folder, code and configuration.
+_CODE = (".py", ".pyx", ".sh")
 _NOT_WRITTEN = frozenset({"wandb", "node_modules", "site-packages", "__pycache__"})
 
-#: Entries of a project's folder that are looked at, and seconds for an interpreter to say where its packages are.
-_MOST_ENTRIES, _PATIENCE = 5000, 30
-
-#: A folder with one of these is an environment of Python.
-_OF_ENVIRONMENT = ("pyvenv.cfg", "conda-meta")
+#: Entries of a project's folder that are looked at.
+_MOST_ENTRIES = 5000
 
 _WORD = re.compile(r"[^\s'\"`()\[\]{}<>,;=]+")
 _NO_MODULE = re.compile(r"No module named ['\"]?([A-Za-z_][\w.]*\w)")
@@ -121,7 +119,7 @@ class Changes:
             if module and self._has_module(module[1]):
                 return f"the module {module[1]} is there now"
             name = (program[1] or program[2]) if program else ""
-            if name and shutil.which(self._path(name) if os.sep in name else name, path=_search_path()):
+            if name and shutil.which(self._path(name) if os.sep in name else name, path=search_path(os.environ)):
                 return f"{name} can be started now"
             if _NO_FILE.search(error) and not program and (path := self._readable(error)):
                 return f"{path} is there now"
@@ -163,7 +161,7 @@ class Changes:
         places = {os.environ.get("VIRTUAL_ENV", ""), os.environ.get("CONDA_PREFIX", "")}
         places |= {os.path.join(self._workdir, name) for name in (".venv", "venv")}
         places |= {os.path.dirname(os.path.dirname(path)) for path in self._programs}
-        known = [place for place in places if place and _is_environment(place)]
+        known = [place for place in places if place and is_environment(place)]
         inside = (path for place in known for path in glob.glob(f"{glob.escape(place)}/lib*/python3*/site-packages"))
         return [*inside, *(folder for folder in self._looked_in if folder.endswith("-packages"))]
 
@@ -172,19 +170,17 @@ class Changes:
         """The programs that the command names: launchers, and the interpreter."""
         words = self._store.manifest.config.command or command.DEFAULT
         named = ("python" if word == "${interpreter}" else str(word) for word in words)
-        return [path for word in named if os.sep not in word and (path := shutil.which(word, path=_search_path()))]
+        return [
+            path for word in named if os.sep not in word and (path := shutil.which(word, path=search_path(os.environ)))
+        ]
 
     @cached_property
     def _looked_in(self) -> list[str]:
         """The folders in which the command's interpreter looks for modules, as it says itself."""
         interpreter = next((path for path in self._programs if os.path.basename(path).startswith("python")), "")
-        argv = [interpreter, "-c", "import sys; print('\\n'.join(sys.path))"]
-        with suppress(OSError, subprocess.SubprocessError, UnicodeError):  # without an answer less is known
-            said = subprocess.run(
-                argv, cwd=self._workdir, capture_output=True, text=True, timeout=_PATIENCE, check=True, close_fds=True
-            )
-            return [line for line in said.stdout.splitlines() if line]
-        return []
+        program = "import sys; print('\\n'.join(sys.path))"
+        said = ask_interpreter(program, folder=self._workdir, interpreter=interpreter)
+        return [line for line in (said or "").splitlines() if line]  # without an answer less is known
 
     def _has_module(self, name: str) -> bool:
         """Return whether the command's interpreter would find a module; nothing is imported."""
@@ -251,21 +247,12 @@ def _project_files(folders: Iterable[str], besides: set[str]) -> Iterator[str]:
                 seen += 1
                 if entry.path in besides:
                     continue
-                if entry.name.endswith(_WRITTEN):
+                if entry.name.endswith((*_CODE, *CONFIGURATION)):
                     yield entry.path
                 elif (
                     entry.is_dir(follow_symlinks=False)
                     and not entry.name.startswith(".")
                     and entry.name not in _NOT_WRITTEN
-                    and not _is_environment(entry.path)
+                    and not is_environment(entry.path)
                 ):
                     queue.append(entry.path)
-
-
-def _is_environment(folder: str) -> bool:
-    return any(os.path.exists(os.path.join(folder, name)) for name in _OF_ENVIRONMENT)
-
-
-def _search_path() -> str:
-    """Return where a trial's command is looked for: as its agent would, in this environment."""
-    return os.pathsep.join((os.environ.get("PATH", os.defpath), os.path.dirname(sys.executable)))
