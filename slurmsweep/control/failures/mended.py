@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep import search
 from slurmsweep.agents.environment import search_path
-from slurmsweep.control.creation.code_files import CONFIGURATION, is_environment
+from slurmsweep.control.creation.code_files import CODE, CONFIGURATION, is_environment
 from slurmsweep.control.creation.interpreter import ask_interpreter
 from slurmsweep.control.creation.program import module_files
 from slurmsweep.control.failures.text import is_library
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.trial import Trial
 
-#: What people write code in, and folders that have nothing of what people write in a project's folder, code and configuration.
-_CODE = (".py", ".pyx", ".sh")
+#: Folders that have nothing of what people write in a project's folder, code and configuration.
 _NOT_WRITTEN = frozenset({"wandb", "node_modules", "site-packages", "__pycache__"})
 
 #: Entries of a project's folder that are looked at.
@@ -247,7 +246,7 @@ def _project_files(folders: Iterable[str], besides: set[str]) -> Iterator[str]:
                 seen += 1
                 if entry.path in besides:
                     continue
-                if entry.name.endswith((*_CODE, *CONFIGURATION)):
+                if entry.name.lower().endswith((*CODE, *CONFIGURATION)):
                     yield entry.path
                 elif (
                     entry.is_dir(follow_symlinks=False)

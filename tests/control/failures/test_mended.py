@@ -106,7 +106,9 @@ def test_what_fails_alike_is_refused_and_nothing_else_is_known(fail, later):
     assert not result.headline.is_met
 
 
-@pytest.mark.parametrize("name", ["model.py", "train.py", "helpers/data.py", "conf/model/base.yaml", "params.json"])
+@pytest.mark.parametrize(
+    "name", ["model.py", "train.py", "helpers/data.py", "conf/model/base.yaml", "params.json", "fit.R"]
+)
 def test_a_file_of_the_project_that_was_changed_since_is_a_mend(fail, later, tmp_path, name):
     store = fail(TRACEBACK.replace("{error}", "KeyError: 'hidden'"))
     later()
