@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.slurm.backend import SlurmBackend
-from slurmsweep.control.round.apply import apply, submit_batch
+from slurmsweep.control.round.apply import apply
 from slurmsweep.control.round.batch import JobBatch
 from slurmsweep.control.round.decide import Plan
 from slurmsweep.control.round.events import ignore
@@ -30,7 +30,7 @@ def on_slurm(store: SweepStore) -> Session:
 
 def send(store: SweepStore, batch: JobBatch) -> SubmitResult:
     """Submit one batch."""
-    return submit_batch(on_slurm(store), batch, reopen=False, tell=ignore)
+    return apply(on_slurm(store), Plan(batches=(batch,)), ignore)
 
 
 def submit(store: SweepStore, count: int, wish: SubmitOptions) -> SubmitResult:

@@ -160,7 +160,7 @@ NOT_OURS_FOR_RUN = {
 NOT_OURS_FOR_STATUS = {
     "backends.slurm.executor",
     "backends.slurm.template",
-    "control.failures.text",
+    "control.failures.log_end",
     "control.jobs.wakeup",
     "control.round.apply",
     "control.round.retry_policy",

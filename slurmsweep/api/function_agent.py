@@ -22,8 +22,8 @@ from slurmsweep.api.failures import Failures
 from slurmsweep.api.function_trial import call
 from slurmsweep.api.interrupts import Interrupts
 from slurmsweep.api.naming import known, sweep_name
-from slurmsweep.control.creation.first_word import refuse_what_cannot_start
 from slurmsweep.control.creation.function import ready_to_run
+from slurmsweep.control.creation.start_check import refuse_what_cannot_start
 from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.owner import Claim, NothingLeft

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from slurmsweep.control.jobs.waiting import waiting_reasons
+from slurmsweep.control.jobs.waiting_reasons import waiting_reasons
 from slurmsweep.control.snapshot import look, look_without_scheduler
 from slurmsweep.errors import SchedulerUnavailableError
 from slurmsweep.report.summary import SweepSummary

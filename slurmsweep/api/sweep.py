@@ -30,9 +30,8 @@ from slurmsweep.control.round.reconcile import reconcile
 from slurmsweep.control.round.retry_policy import RetryPolicy
 from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import look_at_jobs
-from slurmsweep.control.upkeep.delete import Choice, delete
-from slurmsweep.control.upkeep.remove import planned as removal_of
-from slurmsweep.control.upkeep.remove import remove
+from slurmsweep.control.upkeep.remove import plan_removal, remove
+from slurmsweep.control.upkeep.rerun import Choice, delete
 from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
@@ -363,7 +362,7 @@ class Sweep:
         """Let these trials, and all in these states, be run again, also finished ones; :meth:`run` starts them.
 
         Returns their numbers; those that wait already are not among them. Raises as
-        :func:`slurmsweep.control.upkeep.delete.chosen_attempts`.
+        :func:`slurmsweep.control.upkeep.rerun.chosen_attempts`.
         """
         try:
             choice = Choice(sorted(trials), frozenset(map(TrialState, states)))
@@ -376,9 +375,9 @@ class Sweep:
 
         With ``force`` also where it cannot be told whether a job or process of it lives; never where one is known to.
 
-        Raises as :func:`slurmsweep.control.upkeep.remove.planned` and :func:`slurmsweep.control.upkeep.remove.remove`.
+        Raises as :func:`~slurmsweep.control.upkeep.remove.plan_removal`, and as the removal itself.
         """
-        remove(removal_of(self.session, force=force), self.session)
+        remove(plan_removal(self.session, force=force), self.session)
 
     def share(self, who: str = "read") -> str:
         """Let the group of the sweep's folder ``read`` or ``write`` the sweep, or with ``off`` its owner alone.

@@ -160,7 +160,7 @@ def _show_result(sweep: Sweep, expected: int, *, as_json: bool) -> int:
 
 def _print_results(session: Session, summary: SweepSummary) -> None:
     """Print the best trials and some that did not finish, or the first ones; say it where these are not all."""
-    from slurmsweep.control.views.live_metrics import with_metric_so_far
+    from slurmsweep.control.views.metrics_so_far import with_metric_so_far
 
     config, counts = summary.manifest.config, summary.counts()
     if config.extensions.repeats:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TextIO
 from slurmsweep.cli import screen
 from slurmsweep.cli.output import print_sentences, print_text
 from slurmsweep.control.session import Session
-from slurmsweep.control.views.live_view import LONGEST_QUEUE_PERIOD, LiveView
+from slurmsweep.control.views.live_queue import LONGEST_QUEUE_PERIOD
+from slurmsweep.control.views.live_view import LiveView
 from slurmsweep.report.live import LiveState, compose, one_line, plain
 from slurmsweep.report.live_choice import LiveChoice, react
 from slurmsweep.state.lifecycle import Standing

@@ -17,7 +17,7 @@ from slurmsweep.agents.identity import lives_here, this_process
 from slurmsweep.backends.base import Ability
 from slurmsweep.backends.keys import JobRef, by_id
 from slurmsweep.control.jobs.notifier import notify_of_round
-from slurmsweep.control.jobs.waiting import waiting_reasons
+from slurmsweep.control.jobs.waiting_reasons import waiting_reasons
 from slurmsweep.control.jobs.wakeup import NoWakeupJobs, WakeupJobs, wish_of
 from slurmsweep.control.launch.supervised import SOON
 from slurmsweep.control.round.apply import apply, words_of_others

@@ -373,7 +373,7 @@ def test_a_trial_that_runs_again_meanwhile_keeps_its_files(sweep, slurmsweep, tm
 
     monkeypatch.chdir(tmp_path)
     session = Session.open_to_run(sweep)
-    cleaning = clean.planned(session, 1)
+    cleaning = clean.plan_cleaning(session, 1)
     slurmsweep("rerun", sweep, "--trials", "3")
 
     assert clean.clean(session, cleaning) == 1
@@ -465,7 +465,7 @@ def test_a_submission_while_the_question_waits_keeps_the_sweep(sweep, tmp_path, 
 
     monkeypatch.chdir(tmp_path)
     session = Session.open_to_run(sweep)
-    removal = remove.planned(session)
+    removal = remove.plan_removal(session)
     with SweepStore.open_to_run(sweep).transaction() as transaction:
         transaction.submit(SubmitRecord("ab12cd34", 4, None))
 
@@ -480,7 +480,7 @@ def test_a_trial_that_ran_once_more_meanwhile_keeps_its_files(sweep, slurmsweep,
 
     monkeypatch.chdir(tmp_path)
     session = Session.open_to_run(sweep)
-    cleaning = clean.planned(session, 1)
+    cleaning = clean.plan_cleaning(session, 1)
     slurmsweep("rerun", sweep, "--trials", "3")
     assert slurmsweep("run", sweep, "--backend", "local").returncode == 0
 

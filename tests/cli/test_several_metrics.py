@@ -9,7 +9,7 @@ import signal
 
 import pytest
 
-from slurmsweep.control.failures.text import read_failure
+from slurmsweep.control.failures.log_end import read_failure
 from slurmsweep.control.round.reconcile import reconcile
 from slurmsweep.control.session import Session
 from slurmsweep.state.store import SweepStore

@@ -16,7 +16,7 @@ from slurmsweep.control.round.events import ignore
 from slurmsweep.control.round.observe import observe
 from slurmsweep.control.round.reconcile import reconcile
 from slurmsweep.control.round.retry_policy import RetryPolicy
-from slurmsweep.control.upkeep.delete import Choice, delete
+from slurmsweep.control.upkeep.rerun import Choice, delete
 from slurmsweep.state.journal import Journal
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.lock import LockedFile

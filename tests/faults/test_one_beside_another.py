@@ -27,7 +27,7 @@ from slurmsweep.agents import agent
 from slurmsweep.agents.identity import this_process
 from slurmsweep.control.jobs import orders
 from slurmsweep.control.round.reconcile import give_back, reconcile
-from slurmsweep.control.upkeep.delete import Choice, delete
+from slurmsweep.control.upkeep.rerun import Choice, delete
 from slurmsweep.errors import NotFoundError, StateError, UsageError
 from slurmsweep.state import files as durable
 from slurmsweep.state import journal

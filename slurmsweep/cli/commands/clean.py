@@ -65,8 +65,8 @@ def _chosen(name: str | None, older: float | None, keep_best: int, **how: bool) 
     for sweep in [sweep_of(name)] if name else paths.sweep_ids(paths.project_folder()):
         try:
             session = Session.open_to_run(sweep)
-            if older is None or clean.changed(session) < time.time() - older:
-                found.append((session, clean.planned(session, keep_best, **how)))
+            if older is None or clean.last_change(session) < time.time() - older:
+                found.append((session, clean.plan_cleaning(session, keep_best, **how)))
         except SlurmsweepError as error:  # noqa: PERF203 - a sweep is much more than the exception
             if name:
                 raise

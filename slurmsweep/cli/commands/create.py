@@ -10,7 +10,8 @@ from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_text
 from slurmsweep.cli.sweeps import note_doubts, read_draft, summarize
 from slurmsweep.control.creation import share
-from slurmsweep.control.creation.prior import adopt, best_trials, known_points, narrowed
+from slurmsweep.control.creation.narrow import best_trials, narrowed
+from slurmsweep.control.creation.prior import adopt, known_points
 from slurmsweep.control.session import Session
 from slurmsweep.errors import UsageError
 from slurmsweep.state.store import SweepStore

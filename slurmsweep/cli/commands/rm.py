@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     session: Session | None
     try:
         session = opened = Session.open_to_run(args.sweep)
-        removal = remove.planned(opened, force=args.force)
+        removal = remove.plan_removal(opened, force=args.force)
     except NotFoundError:
         left = remove.broken_off(args.sweep)
         if left is None:

@@ -10,7 +10,7 @@ from slurmsweep.cli.output import note, print_json, print_table
 from slurmsweep.cli.sweeps import note_stray_jobs, summarize
 from slurmsweep.control.failures.groups import FailureReader, failure_groups, with_errors
 from slurmsweep.control.session import Session
-from slurmsweep.control.views.live_metrics import with_metric_so_far
+from slurmsweep.control.views.metrics_so_far import with_metric_so_far
 from slurmsweep.control.views.other_metric import judged_by, with_metric_named
 from slurmsweep.errors import UsageError
 from slurmsweep.report.choice import chosen, fields

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
 from slurmsweep.control import defaults
-from slurmsweep.control.creation.code_snapshot import Selection, copied, select
+from slurmsweep.control.creation.code_selection import Selection, select
+from slurmsweep.control.creation.code_snapshot import copied
 from slurmsweep.control.creation.code_state import note_code_state
-from slurmsweep.control.creation.first_word import look
 from slurmsweep.control.creation.hydra_program import warnings_of_folder, with_hydra
 from slurmsweep.control.creation.program import beginning_of, find_program
 from slurmsweep.control.creation.share import share
+from slurmsweep.control.creation.start_check import check_start
 from slurmsweep.errors import SweepFileError, UsageError, Violation
 from slurmsweep.search import random
 from slurmsweep.search.kept import has_room
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from slurmsweep.sweepfile.config import Examined, SweepConfig
 
 
-#: Of W&B's projects: characters at most, and those that no name has.
+#: Of W&B's projects: characters at most, and those that no name has. wandb 0.31 refuses others in each ``init``; sweeps
+#: that were made before may have them, because scripts without wandb run all the same.
 _LONGEST_PROJECT, _NOT_IN_PROJECTS = 128, frozenset("/\\#?%:")
 
 _WORD_FOR_NEWEST = "that is a word for the newest sweep, or one before it, so no command would find this one by it"
@@ -94,7 +96,9 @@ def read_draft(
     from slurmsweep.control.creation.function import locate
 
     called = locate(function, (os.getcwd(), os.path.dirname(os.path.abspath(source))))
-    warnings = (*_without_program(checked.warnings), *_not_run(config))
+    named = [key for key, value in (("command", config.command), ("program", config.program)) if value]
+    problem, hint = "is not run: trials call the function of --function", "remove it, or leave --function out"
+    warnings = (*_without_program(checked.warnings), *(Violation(key, problem, hint) for key in named))
     draft = Draft(source, config, warnings, called.folder, called)
     return _looked_at(_keeping_code(draft, wanted=snapshot))
 
@@ -108,16 +112,15 @@ def draft_of(data: Any, source: str) -> Draft:
         UsageError: a variable that agents read is wrong.
     """
     draft = _draft(_completed(examine(data, source)), {})
-    if draft.config.program or draft.config.command:
-        draft = _keeping_code(draft, wanted=None)
-    elif draft.config.extensions.snapshot:
-        hint = "name a program, or the import path of the function: `slurmsweep create FILE --function MODULE:NAME`"
-        raise SweepFileError(
-            source, [Violation("slurmsweep.snapshot", "a function in your own process runs no copy", hint)]
-        )
     if not draft.config.program:
         draft = draft._replace(warnings=_without_program(draft.warnings))
-    return _looked_at(draft) if draft.config.program or draft.config.command else draft
+    if draft.config.program or draft.config.command:
+        return _looked_at(_keeping_code(draft, wanted=None))
+    if draft.config.extensions.snapshot:
+        hint = "name a program, or the import path of the function: `slurmsweep create FILE --function MODULE:NAME`"
+        problem = "a function in your own process runs no copy"
+        raise SweepFileError(source, [Violation("slurmsweep.snapshot", problem, hint)])
+    return draft
 
 
 def _completed(examined: Examined) -> Examined:
@@ -140,7 +143,11 @@ def _draft(examined: Examined, names: Mapping[str, str]) -> Draft:
     workdir = os.getcwd()
     if examined.config is not None:
         workdir = find_program(examined.config, examined.source, examined.findings)
-        _check_project(names.get("project") or examined.config.project or "", examined.findings)
+        project = names.get("project") or examined.config.project or ""
+        if len(project) > _LONGEST_PROJECT or _NOT_IN_PROJECTS & set(project):
+            hint = f"use at most {_LONGEST_PROJECT} characters, none of {' '.join(sorted(_NOT_IN_PROJECTS))}"
+            problem = f"wandb refuses the name {project!r} in every trial"[:200]
+            examined.findings.error(("project",), problem, hint)
     checked = examined.checked()
     config = with_hydra(_named(checked.config, names, examined.source), workdir)
     return Draft(examined.source, config, tuple(checked.warnings), workdir)
@@ -161,13 +168,6 @@ def _keeping_code(draft: Draft, *, wanted: bool | None) -> Draft:
     return draft._replace(snapshot=found)
 
 
-def _check_project(name: str, findings: Findings) -> None:
-    """Report a name that wandb 0.31 refuses in each ``init``; sweeps of scripts without wandb may have it already."""
-    if len(name) > _LONGEST_PROJECT or _NOT_IN_PROJECTS & set(name):
-        hint = f"use at most {_LONGEST_PROJECT} characters, none of {' '.join(sorted(_NOT_IN_PROJECTS))}"
-        findings.error(("project",), f"wandb refuses the name {name!r} in every trial"[:200], hint)
-
-
 def _named(config: SweepConfig, names: Mapping[str, str], source: str) -> SweepConfig:
     """Return the configuration with another project, entity or name.
 
@@ -178,13 +178,6 @@ def _named(config: SweepConfig, names: Mapping[str, str], source: str) -> SweepC
     if steps_back(names.get("name", "")) is not None:
         raise UsageError(f"--name {names['name']}: {_WORD_FOR_NEWEST}: give another name")
     return check(config.document | dict(names), source).config if names else config
-
-
-def _not_run(config: SweepConfig) -> list[Violation]:
-    """Return a warning for each key that says what to run, where trials call a function."""
-    named = [key for key, value in (("command", config.command), ("program", config.program)) if value]
-    problem, hint = "is not run: trials call the function of --function", "remove it, or leave --function out"
-    return [Violation(key, problem, hint) for key in named]
 
 
 def _without_project(draft: Draft) -> list[Violation]:
@@ -207,7 +200,7 @@ def _looked_at(draft: Draft) -> Draft:
         UsageError: a variable that agents read is wrong.
     """
     config = draft.function.called_by(draft.config) if draft.function else draft.config
-    found = look(config, draft.workdir, os.environ)
+    found = check_start(config, draft.workdir, os.environ)
     if found.errors:
         raise SweepFileError(draft.source, list(found.errors))
     findings = Findings()
@@ -219,7 +212,7 @@ def _looked_at(draft: Draft) -> Draft:
 
 
 def _without_program(warnings: Iterable[Violation]) -> tuple[Violation, ...]:
-    """Return the warnings but those about the program: a function needs none."""
+    """Return the warnings without those about the program: a function needs no program."""
     return tuple(warning for warning in warnings if warning.path != "program")
 
 
@@ -271,8 +264,12 @@ def refuse_what_cannot_run(draft: Draft, *, needs_program: bool) -> None:
     """Refuse a draft of which no sweep may be made. Raises SweepFileError."""
     config = draft.config
     violations = []
-    if config.method == "bayes":
-        violations += _why_bayes_cannot_run(config)
+    if config.method == "bayes" and find_spec("numpy") is None:
+        hint = "`pip install 'slurmsweep[bayes]'`, here and where the jobs run; or use random"
+        violations.append(Violation("method", "bayes needs numpy, which is not installed", hint))
+    if config.method == "bayes" and not has_room(config):
+        problem = "are too many for bayes: a trial's record has no room for the values of all"
+        violations.append(Violation("parameters", problem, "make some of them constants, or use random"))
     if needs_program and config.program is None and command.needs_program(config.command):
         hint = "name the training script, or a Python function by --function package.module:function"
         violations.append(Violation("program", "is missing: the command cannot be run", hint))
@@ -284,17 +281,6 @@ def refuse_what_cannot_run(draft: Draft, *, needs_program: bool) -> None:
         violations += why_without_value(config)
     if violations:
         raise SweepFileError(draft.source, violations)
-
-
-def _why_bayes_cannot_run(config: SweepConfig) -> list[Violation]:
-    violations = []
-    if find_spec("numpy") is None:
-        hint = "`pip install 'slurmsweep[bayes]'`, here and where the jobs run; or use random"
-        violations.append(Violation("method", "bayes needs numpy, which is not installed", hint))
-    if not has_room(config):
-        problem = "are too many for bayes: a trial's record has no room for the values of all"
-        violations.append(Violation("parameters", problem, "make some of them constants, or use random"))
-    return violations
 
 
 def _can_be_drawn(config: SweepConfig) -> bool:

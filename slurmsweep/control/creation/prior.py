@@ -1,4 +1,4 @@
-"""New sweeps from old: one that knows another's finished trials (W&B: ``--prior_run``), and one around chosen ones."""
+"""A new sweep that knows the finished trials of another one, and does not run them (W&B: ``--prior_run``)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.store import Adopted
 from slurmsweep.state.tail import AttemptId, in_words
 from slurmsweep.sweepfile.plain import identity
-from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, IntUniform, Nested
+from slurmsweep.sweepfile.space import Continuous
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -34,10 +34,6 @@ if TYPE_CHECKING:
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.trial import Attempt
     from slurmsweep.sweepfile.config import SweepConfig
-    from slurmsweep.sweepfile.space import Parameter
-
-#: Distributions whose bounds can be drawn around chosen values.
-_BOUNDED = ("uniform", "log_uniform_values", "inv_log_uniform_values")
 
 
 #: Trials that a message names at most; values of one parameter that are looked at; draws that are compared.
@@ -173,46 +169,6 @@ def comparison(config: SweepConfig, trials: int | None, known: KnownPoints) -> d
     }
 
 
-def narrowed(store: SweepStore, trials: Sequence[int]) -> dict[str, Any]:
-    """Return the content of a sweep file around points of ``trials``: their values, or bounds that hold them all.
-
-    Lists keep the values that occur; bounds close in on them; what has neither (normal distributions) becomes a list of
-    the values drawn.
-
-    Raises:
-        UsageError: the sweep file links or excludes parameters, or has some that exist only with others: they cannot
-            be narrowed one by one.
-    """
-    config = store.manifest.config
-    if config.extensions.linked or config.extensions.exclude or config.extensions.conditions:
-        problem = "this sweep links or excludes parameters, or has conditions"
-        raise UsageError(f"--from: {problem}: write the new sweep file by hand")
-    view = store.reading().refresh()
-    points = [_point(store, view, number) for number in trials]
-    if not all(points):
-        number = next(number for number, point in zip(trials, points, strict=True) if not point)
-        raise NotFoundError(f"trial {number} of sweep {store.manifest.sweep_id} has no point yet: it was not claimed")
-    parameters = _narrow_all(config.parameters, points, config.document["parameters"])
-    extensions = {key: value for key, value in (config.document.get("slurmsweep") or {}).items() if key != "base"}
-    # what a base gave is among the parameters now
-    rest = {key: value for key, value in config.document.items() if key != "slurmsweep"}
-    return rest | ({"slurmsweep": extensions} if extensions else {}) | {"parameters": parameters}
-
-
-def best_trials(config: SweepConfig, ranked: Sequence[int], top: int) -> list[int]:
-    """Return the numbers of the best trials.
-
-    Raises:
-        UsageError: there is no metric.
-        NotFoundError: none finished.
-    """
-    if config.metric is None:
-        raise UsageError("--top: the sweep file names no metric, so no trial is best; name trials by --trials")
-    if not ranked:
-        raise NotFoundError(f"--top: no finished trial has logged {config.metric.name!r} yet")
-    return list(ranked[:top])
-
-
 def _point(store: SweepStore, view: SweepView, number: int) -> dict[str, Any]:
     return search.parameters(store.manifest.config, number, store.manifest.sweep_id, view.kept(number))
 
@@ -280,22 +236,3 @@ def _places_among_draws(store: SweepStore, points: Mapping[int, dict[str, Any]])
     rest = [number for number in known.values() if number not in set(found.values())]
     free = (place for place in (count() if total is None else range(total)) if place not in found)
     return found | dict(zip(free, rest, strict=False))
-
-
-def _narrow_all(
-    parameters: dict[str, Parameter], points: Sequence[dict[str, Any]], forms: dict[str, Any]
-) -> dict[str, Any]:
-    return {name: _narrow(p, [point[name] for point in points], forms[name]) for name, p in parameters.items()}
-
-
-def _narrow(parameter: Parameter, values: Sequence[Any], form: dict[str, Any]) -> dict[str, Any]:
-    if isinstance(parameter, Nested):
-        return {"parameters": _narrow_all(parameter.parameters, values, form["parameters"])}
-    distinct = [value for position, value in enumerate(values) if value not in values[:position]]
-    if isinstance(parameter, Constant) or len(distinct) == 1:
-        return {"value": distinct[0]}
-    if isinstance(parameter, Categorical):
-        return {"values": [value for value in parameter.values if value in distinct]}
-    if isinstance(parameter, IntUniform) or parameter.kind in _BOUNDED:
-        return form | {"min": min(distinct), "max": max(distinct)}
-    return {"values": sorted(distinct)}

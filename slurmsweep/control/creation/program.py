@@ -62,7 +62,7 @@ class _Use(NamedTuple):
         as_module: as the name of a module, behind ``-m``.
         by_python: Python reads it as a file or folder.
         elsewhere: in a container, or in a folder that another program enters.
-        is_started: it has to be a program itself, at which :mod:`.first_word` looks.
+        is_started: it has to be a program itself, at which :mod:`.start_check` looks.
     """
 
     as_module: bool

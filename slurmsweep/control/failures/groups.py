@@ -10,7 +10,7 @@ from slurmsweep.report.failures import FailureGroup
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from slurmsweep.control.failures.text import Failure
+    from slurmsweep.control.failures.log_end import Failure
     from slurmsweep.report.summary import SweepSummary, TrialRow
 
 #: Logs that are read for one table or one status, at most: those of trials with the smallest numbers.
@@ -87,7 +87,7 @@ class FailureReader:
 
 def failure_of(row: TrialRow) -> Failure:
     """Return what the log of a trial that failed ends with; nothing where the cause says all."""
-    from slurmsweep.control.failures.text import Failure, last_words, read_failure  # most sweeps have no failure
+    from slurmsweep.control.failures.log_end import Failure, last_words, read_failure  # most sweeps have no failure
 
     says_more = row.state.can_retry and row.cause.startswith(_OF_THE_SCRIPT)
     return read_failure(last_words(row.log)) if row.log and says_more else Failure()

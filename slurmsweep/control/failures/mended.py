@@ -24,7 +24,7 @@ from slurmsweep.agents.environment import search_path
 from slurmsweep.control.creation.code_files import CODE, CONFIGURATION, is_environment
 from slurmsweep.control.creation.interpreter import ask_interpreter
 from slurmsweep.control.creation.program import module_files
-from slurmsweep.control.failures.text import is_library
+from slurmsweep.control.failures.log_end import is_library
 from slurmsweep.errors import UsageError
 from slurmsweep.state import files
 from slurmsweep.state.tail import AttemptId
@@ -33,7 +33,7 @@ from slurmsweep.sweepfile import command
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from slurmsweep.control.failures.text import Failure
+    from slurmsweep.control.failures.log_end import Failure
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.store import SweepStore
     from slurmsweep.state.trial import Trial

@@ -1,6 +1,6 @@
 """Judge why a command failed: whether the same may go well by itself later, and whether on another machine.
 
-Apart from :mod:`.text`, which reads what the failure was: looking at a sweep needs no judgement.
+Apart from :mod:`.log_end`, which reads what the failure was: looking at a sweep needs no judgement.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from slurmsweep.control.failures.text import Failure
+    from slurmsweep.control.failures.log_end import Failure
 
 #: Errors that name a mistake, whatever words their message has (``unexpected keyword argument 'timeout'``).
 _MISTAKES = re.compile(

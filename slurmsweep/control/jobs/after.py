@@ -54,11 +54,12 @@ def waiting_for(
     there = session.scheduler.cluster(options)
     jobs: list[str] = []
     for word in words:
-        found = [word] if _is_job(word) else _jobs_of_sweep(meant(word), session.store.manifest.sweep_id, say)
+        is_job = _is_job(word)
+        found = [word] if is_job else _jobs_of_sweep(meant(word), session.store.manifest.sweep_id, say)
         other = next((job for job in found if is_elsewhere(parts_of(job)[1] or session.here, there)), None)
         if other:
             raise UsageError(f"--after {word}: job {other} is of another cluster, and no job can wait for one there")
-        if _is_job(word):
+        if is_job:
             found = _if_alive(session, word, say)
         jobs += [job for job in found if job not in jobs]
     if not jobs:

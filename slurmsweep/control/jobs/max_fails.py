@@ -35,20 +35,20 @@ class FailedAlike:
         self._session = session
         self._most = most
         self._failed_before = self._failed()
-        self._ended_before = self._ended()
+        self._ended_before = ended_trials(session.view)
         self._finished_before = session.view.counts().get(TrialState.FINISHED, 0)
 
     def may_start(self) -> bool:
         """Return whether further trials may start."""
         if not self.reason and self._most != 0:
             failed = sorted(self._failed() - self._failed_before)
-            if failed and self._ended() - self._ended_before == len(failed):
+            if failed and ended_trials(self._session.view) - self._ended_before == len(failed):
                 self.reason = self._judge(failed)
         return not self.reason
 
     def _judge(self, failed: list[AttemptId]) -> str:
         """Return why there should be no further trials, where all that ended have failed; empty to go on."""
-        from slurmsweep.control.failures.text import last_words, read_failure  # most commands meet no failure
+        from slurmsweep.control.failures.log_end import last_words, read_failure  # most commands meet no failure
 
         view, layout = self._session.view, self._session.store.layout
         cause, most = view.trials[failed[0].trial].cause, self._most
@@ -68,6 +68,3 @@ class FailedAlike:
         trials = self._session.view.trials
         current = {number: trials[number].current for number in trials.in_state(TrialState.FAILED)}
         return {AttemptId(number, attempt.number) for number, attempt in current.items() if attempt}
-
-    def _ended(self) -> int:
-        return ended_trials(self._session.view)

@@ -87,12 +87,15 @@ def resume(session: Session) -> Ordered:
         arrays = session.scheduler.holdable(live.arrays(only_waiting=True))
         session.scheduler.release(arrays)
     open_trials = session.open_trials()
-    without_job = None if open_trials is None else max(0, open_trials - len(live.waiting))
-    lifted = Standing.of_order(word) if word else None
-    clusters, foreign = live.elsewhere, live.foreign
     store = session.store
-    standing = SweepSummary(store.layout, store.manifest, session.view, {}, live.jobs).state()
-    return Ordered(standing, arrays, (), (), without_job, clusters, lifted, foreign)
+    return Ordered(
+        SweepSummary(store.layout, store.manifest, session.view, {}, live.jobs).state(),
+        arrays,
+        without_job=None if open_trials is None else max(0, open_trials - len(live.waiting)),
+        clusters=live.elsewhere,
+        lifted=Standing.of_order(word) if word else None,
+        foreign=live.foreign,
+    )
 
 
 def stop(session: Session) -> Ordered:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from slurmsweep.control.jobs.waiting import stuck_jobs_teller
+from slurmsweep.control.jobs.waiting_reasons import stuck_jobs_teller
 from slurmsweep.control.round.events import Noticed, Progress
 from slurmsweep.control.round.reconcile import cancel_idle
 from slurmsweep.control.snapshot import look_at_jobs

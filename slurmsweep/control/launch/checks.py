@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import Ability, JobSource
-from slurmsweep.control.creation.first_word import refuse_what_cannot_start
+from slurmsweep.control.creation.start_check import refuse_what_cannot_start
 from slurmsweep.control.defaults import filled
 from slurmsweep.control.round.events import Noticed
 from slurmsweep.errors import UsageError

@@ -12,7 +12,7 @@ from slurmsweep.control.creation.code_state import note_code_state
 from slurmsweep.control.jobs.max_fails import FailedAlike
 from slurmsweep.control.jobs.notifier import Notifier
 from slurmsweep.control.jobs.wait import ended_trials, progress_reader, wait_for_jobs
-from slurmsweep.control.jobs.waiting import look_after_submission
+from slurmsweep.control.jobs.waiting_reasons import look_after_submission
 from slurmsweep.control.launch.checks import behind_others, check_call, check_jobs, check_sizing
 from slurmsweep.control.launch.result import LEARNING, LaunchResult, SubmittedWave, result_of, step_of
 from slurmsweep.control.round.apply import apply, words_of_others

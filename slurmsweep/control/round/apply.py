@@ -106,7 +106,7 @@ def apply(session: Session, plan: Plan, tell: Tell) -> SubmitResult:
     done, share = SubmitResult(), _JobsLeft.by(plan)
     for place, batch in enumerate(plan.batches):
         try:
-            result = submit_batch(session, batch, reopen=plan.reopen, tell=tell, share=share)
+            result = _submit_batch(session, batch, share, reopen=plan.reopen, tell=tell)
         except JobLimitError as error:
             if not done.arrays:
                 raise
@@ -127,13 +127,10 @@ def words_of_others(result: SubmitResult) -> str:
     return f"{trials}: another command has asked for jobs for as many since this one looked at the sweep"
 
 
-def submit_batch(
-    session: Session, batch: JobBatch, *, reopen: bool, tell: Tell, share: _JobsLeft | None = None
-) -> SubmitResult:
+def _submit_batch(session: Session, batch: JobBatch, share: _JobsLeft, *, reopen: bool, tell: Tell) -> SubmitResult:
     """Submit the jobs of one batch: as many as the scheduler's limits leave room for. Raises as :func:`apply`."""
     request = _request(session, batch)
     was_refused = any(submission.job == "" for submission in session.view.submissions.values())
-    share = share or _JobsLeft(None)
 
     def part(start: int, trials: int) -> Submitted | None:
         array = _submit_array(session, batch.part(start, start + trials), share, reopen=reopen)

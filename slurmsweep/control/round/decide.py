@@ -227,7 +227,7 @@ def _retries(situation: Situation, policy: Policy) -> RetryPlan:
     """Decide which trials run again, and with what."""
     if policy.retry is None:
         return RetryPlan()
-    plan = retry_policy.decide(
+    plan = retry_policy.decide_retries(
         situation.ended, policy.retry, situation.bounds, asks=situation.asked_for, finished=situation.finished
     )
     if Ability.LIMIT not in situation.abilities or not plan.groups or policy.retry.plain:
@@ -237,7 +237,7 @@ def _retries(situation: Situation, policy: Policy) -> RetryPlan:
     if Ability.AVOID not in situation.abilities:
         return plan
     blamed = {trial.attempt_id for trial in situation.ended if trial.blames_machine}
-    avoided, remark = retry_policy.avoid(_nodes(situation.view, plan, blamed), situation.nodes)
+    avoided, remark = retry_policy.nodes_to_avoid(_nodes(situation.view, plan, blamed), situation.nodes)
     return replace(plan, avoided=avoided, remarks=(*plan.remarks, *([remark] if remark else [])))
 
 

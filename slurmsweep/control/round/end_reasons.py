@@ -37,7 +37,7 @@ def doubtful_jobs(view: SweepView, here: Callable[[], str] = str) -> set[JobRef]
     return {JobRef.of(attempt.owner, here()) for attempt in _doubtful(view).values() if attempt.owner}
 
 
-def reasons(view: SweepView, answer: Answer) -> dict[AttemptId, Outcome]:
+def explained_ends(view: SweepView, answer: Answer) -> dict[AttemptId, Outcome]:
     """Return better outcomes for recorded ends, where the scheduler's answer about :func:`doubtful_jobs` has some."""
     better = {}
     for attempt_id, attempt in _doubtful(view).items():

@@ -31,8 +31,7 @@ from slurmsweep.state.tail import AttemptId
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from slurmsweep.backends.base import Backend
-    from slurmsweep.control.failures.text import Failure
+    from slurmsweep.control.failures.log_end import Failure
     from slurmsweep.control.round.events import Tell
     from slurmsweep.control.session import Session
     from slurmsweep.control.snapshot import Snapshot
@@ -75,6 +74,7 @@ def situation_of(session: Session, policy: Policy, snapshot: Snapshot) -> Situat
     ledger = _ledger(session, policy, snapshot, again if learns else judged) if judged or learns else None
     capacity, bounds = _bounds(session, policy.wish) if (judged or learns) and limits else (Capacity(), None)
     reserved, unreserved = _reserved(session, snapshot) if learns else (frozenset(), 0)
+    named = {backend.long_name(name) for name in policy.wish.options or {}}
     return Situation(
         snapshot=snapshot,
         method=config.method,
@@ -93,16 +93,10 @@ def situation_of(session: Session, policy: Policy, snapshot: Snapshot) -> Situat
         ),
         held=tuple(str(ref) for ref in session.scheduler.failed_launches(snapshot.answer) if ref in snapshot.named),
         metric=config.metric,
-        asked_for=_asked_for(backend, policy.wish),
+        asked_for=frozenset(named & {"time", "mem"} | ({"mem"} if backend.memory_option in named else set())),
         rungs=_rungs(session, policy.wish) if config.extensions.rungs else None,
         finished=finished_here(snapshot.view) if judged else 0,
     )
-
-
-def _asked_for(backend: Backend, wish: SubmitOptions) -> frozenset[str]:
-    """Return which of ``time`` and ``mem`` a person said for this time."""
-    named = {backend.long_name(name) for name in wish.options or {}}
-    return frozenset(named & {"time", "mem"} | ({"mem"} if backend.memory_option in named else set()))
 
 
 def _rungs(session: Session, wish: SubmitOptions) -> RungSituation | None:
@@ -120,25 +114,21 @@ def _rungs(session: Session, wish: SubmitOptions) -> RungSituation | None:
     return RungSituation(tuple(promotions(config, view)), minutes, lambda number: rung_of(rungs, view, number))
 
 
-def bounds_of(session: Session, wish: SubmitOptions) -> Bounds:
-    """Return what jobs ask for without learning, and what the cluster gives at most. Raises as :func:`observe`."""
-    return _bounds(session, wish)[1]
-
-
 def bounds_here(session: Session) -> Bounds:
     """Return the limits of the partition that the sweep file names, else of the default; none where Slurm is not asked.
 
-    For advice only: a command that submits uses :func:`bounds_of`.
+    For advice only: to submit, the wish of the command counts as well.
     """
     from slurmsweep.sizing.walltime import NO_BOUNDS
 
     with suppress(SchedulerUnavailableError):
         if Ability.LIMIT in session.backend.abilities:
-            return bounds_of(session, SubmitOptions())
+            return _bounds(session, SubmitOptions())[1]
     return NO_BOUNDS
 
 
 def _bounds(session: Session, wish: SubmitOptions) -> tuple[Capacity, Bounds]:
+    """Return what the cluster gives, and with it what jobs ask for without learning. Raises as :func:`observe`."""
     from slurmsweep.sizing.walltime import Bounds  # most commands ask for what they want
 
     backend = session.backend
@@ -245,7 +235,7 @@ def _failures(session: Session, trials: list[Trial]) -> dict[int, Failure]:
 
     Of very many the newest are read. Where these all failed alike, others with the same exit code count as such, too.
     """
-    from slurmsweep.control.failures.text import last_words, read_failure  # most commands meet no failure
+    from slurmsweep.control.failures.log_end import last_words, read_failure  # most commands meet no failure
 
     # what lacked memory does not fail for its program's sake
     failed = [t for t in trials if t.state is TrialState.FAILED and t.current and t.cause != "oom"]
@@ -300,6 +290,7 @@ def _reserved(session: Session, snapshot: Snapshot) -> tuple[frozenset[AttemptId
 
 
 def _attempts_of(session: Session, job: str) -> list[AttemptId]:
+    """Return the attempts of a job's submission, in the order of its elements."""
     name = next((s.name for s in session.view.submissions.values() if s.job == job), "")
     document = session.submissions.read(name) if name else None
     if document is not None:

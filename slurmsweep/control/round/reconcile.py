@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.agents.identity import lives_here
 from slurmsweep.backends.keys import by_id, is_elsewhere, key_on, parts_of
 from slurmsweep.control.round import granted
-from slurmsweep.control.round.end_reasons import doubtful_jobs, reasons
+from slurmsweep.control.round.end_reasons import doubtful_jobs, explained_ends
 from slurmsweep.control.snapshot import Snapshot, look, renewed, running_attempts
 from slurmsweep.errors import SchedulerUnavailableError, StateUnreadableError
 from slurmsweep.metrics.objective_values import measure_ended
@@ -296,7 +296,7 @@ def _record(
     session: Session, certain: dict[AttemptId, Outcome], snapshot: Snapshot
 ) -> tuple[tuple[AttemptId, ...], tuple[AttemptId, ...]]:
     """Record ends of attempts that still run, and better reasons of ends that still stand, under the lock."""
-    better = reasons(session.view, snapshot.answer)
+    better = explained_ends(session.view, snapshot.answer)
     if not certain and not better:
         return (), ()
     explained = []

@@ -99,7 +99,7 @@ class EndedTrial:
         number, state, cause: as they are now.
         next: the number of its next attempt.
         usages: of its attempts, oldest first.
-        signature: of its failure (``failures/text.py``); empty where it is not known.
+        signature: of its failure (``failures/log_end.py``); empty where it is not known.
         goes_on: its job waits to start again, and will take it up by itself.
         before: attempts up to the last one that ended at a rung: they did not go wrong.
         failed: attempts after these that failed.
@@ -225,7 +225,7 @@ class RetryPlan:
         }
 
 
-def decide(
+def decide_retries(
     ended: Iterable[EndedTrial],
     policy: RetryPolicy,
     bounds: Bounds | None,
@@ -291,7 +291,7 @@ def _not_wise(trial: EndedTrial, alike: Sequence[EndedTrial], finished: int) -> 
     return f"fail alike{times}: {alike[0].error or trial.signature}; {hint}", ""
 
 
-def _ordered(groups: Mapping[ResourceOverride, list[AttemptId]]) -> dict[ResourceOverride, tuple[AttemptId, ...]]:
+def _ordered(groups: Mapping[ResourceOverride, Iterable[AttemptId]]) -> dict[ResourceOverride, tuple[AttemptId, ...]]:
     """Return the same groups, those that need least first."""
     ordered = sorted(groups.items(), key=lambda pair: (pair[0].minutes or 0, pair[0].mib or 0))
     return {given: tuple(attempt_ids) for given, attempt_ids in ordered}
@@ -314,11 +314,11 @@ def merged(plans: Iterable[RetryPlan]) -> RetryPlan:
     """Return one plan of several for different trials."""
     whole = RetryPlan()
     for plan in plans:
-        groups = {**whole.groups}
+        groups = dict(whole.groups)
         for given, attempt_ids in plan.groups.items():
             groups[given] = groups.get(given, ()) + attempt_ids
         whole = RetryPlan(
-            _ordered({given: list(attempt_ids) for given, attempt_ids in groups.items()}),
+            _ordered(groups),
             {**whole.whys, **plan.whys},
             {**whole.left, **plan.left},
             (*whole.refused, *plan.refused),
@@ -329,7 +329,7 @@ def merged(plans: Iterable[RetryPlan]) -> RetryPlan:
     return whole
 
 
-def avoid(nodes: dict[str, Node], total: int) -> tuple[tuple[str, ...], str]:
+def nodes_to_avoid(nodes: dict[str, Node], total: int) -> tuple[tuple[str, ...], str]:
     """Return nodes to stay away from, and a remark; no node where they are too many for that to be the reason.
 
     ``total``: nodes of the cluster; 0 where it is not known, and then those count on which trials ended.

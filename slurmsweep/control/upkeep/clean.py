@@ -50,13 +50,13 @@ class Cleaning(NamedTuple):
     unknown: tuple[str, ...]
 
 
-def changed(session: Session) -> float:
+def last_change(session: Session) -> float:
     """Return when the sweep was changed last, seconds since the epoch."""
     status = files.status_of(session.store.layout.journal)
     return status.st_mtime if status else 0.0
 
 
-def planned(session: Session, keep_best: int, *, unsynced: bool = False, force: bool = False) -> Cleaning:
+def plan_cleaning(session: Session, keep_best: int, *, unsynced: bool = False, force: bool = False) -> Cleaning:
     """Return what :func:`clean` would remove.
 
     Args:

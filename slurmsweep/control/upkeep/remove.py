@@ -38,7 +38,7 @@ class Removal(NamedTuple):
     unknown: tuple[str, ...] = ()
 
 
-def planned(session: Session, *, force: bool = False) -> Removal:
+def plan_removal(session: Session, *, force: bool = False) -> Removal:
     """Return what :func:`remove` would remove. Args as :func:`slurmsweep.control.upkeep.alive.refuse_living`.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.control.failures.groups import with_errors
-from slurmsweep.control.views.live_metrics import with_metric_so_far
+from slurmsweep.control.views.metrics_so_far import with_metric_so_far
 from slurmsweep.metrics.history import history
 from slurmsweep.metrics.reported import read_summary
 from slurmsweep.search.flat import flat

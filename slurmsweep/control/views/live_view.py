@@ -13,21 +13,21 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from itertools import accumulate
-from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.backends.keys import JobRef
 from slurmsweep.control.failures.groups import MOST_LOGS, FailureReader, failure_groups
 from slurmsweep.control.jobs.supervisor_status import supervisor_status
-from slurmsweep.control.jobs.waiting import waiting_reasons
-from slurmsweep.control.snapshot import answered, ask, look_without_scheduler, question, renewed
-from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateUnreadableError, UsageError
+from slurmsweep.control.jobs.waiting_reasons import waiting_reasons
+from slurmsweep.control.snapshot import answered, look_without_scheduler, renewed
+from slurmsweep.control.views.live_queue import LONGEST_QUEUE_PERIOD, QUEUE_PERIOD, QueueWatch
+from slurmsweep.errors import NotFoundError, StateUnreadableError, UsageError
 from slurmsweep.metrics.logged_values import LoggedValues
 from slurmsweep.metrics.objective_values import Measuring
 from slurmsweep.report.choice import chosen, condition, constants, fields
 from slurmsweep.report.failures import failure_words
 from slurmsweep.report.figures import counted
-from slurmsweep.report.live import LiveState, Queue, Running
+from slurmsweep.report.live import LiveState, Running
 from slurmsweep.report.live_choice import KEYS, Page, Sort
 from slurmsweep.report.next_step import next_step
 from slurmsweep.report.summary import SweepSummary
@@ -41,16 +41,13 @@ from slurmsweep.state.tail import AttemptId
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from slurmsweep.backends.base import Answer
     from slurmsweep.control.round.retry_policy import RetryPlan
     from slurmsweep.control.session import Session
-    from slurmsweep.control.snapshot import Question, Snapshot
+    from slurmsweep.control.snapshot import Snapshot
     from slurmsweep.report.failures import FailureGroup
     from slurmsweep.report.live_choice import LiveChoice
     from slurmsweep.report.summary import TrialRow
 
-#: Seconds between two questions to the queue: after news, and at most where there is none.
-QUEUE_PERIOD, LONGEST_QUEUE_PERIOD = 15.0, 60.0
 
 #: Seconds after which what is reckoned of all trials is reckoned again, though no record came.
 _FACTS_LAST = 30.0
@@ -58,8 +55,6 @@ _FACTS_LAST = 30.0
 #: Seconds after a record in which nothing need run: one trial has ended, and the next one is about to start.
 _PAUSE = 15.0
 
-#: Seconds in which the cluster's name is known where a file says it.
-_AT_ONCE = 0.2
 
 #: Running trials whose metrics are read at most: for an order by metric.
 _MOST_READ = 200
@@ -125,7 +120,7 @@ class LiveView:
         session: of the sweep, for this view alone.
         name: of the sweep as the user wrote it.
         in_background: ask the scheduler in a thread, so that a screen follows keys while it does not answer.
-        longest: seconds between two questions to the queue where there is no news; ``shortest``: after news.
+        shortest: seconds between two questions to the queue after news; without news they become a minute.
         clock: returns the time, seconds since the epoch.
     """
 
@@ -139,7 +134,7 @@ class LiveView:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._session, self._name, self._clock = session, name, clock
-        self._queue = _QueueWatch(session, shortest, in_background=in_background)
+        self._queue = QueueWatch(session, shortest, in_background=in_background)
         self._snapshot: Snapshot | None = None
         self._values: dict[AttemptId, _Values] = {}
         self._rows: dict[AttemptId, TrialRow] = {}
@@ -337,14 +332,14 @@ class LiveView:
         if settings is None or supervision.has_report() or not failures:
             return ("not run again by itself",) * len(failures)
         from slurmsweep.control.round.observe import ended_trial, finished_here
-        from slurmsweep.control.round.retry_policy import decide, retry_policy_of
+        from slurmsweep.control.round.retry_policy import decide_retries, retry_policy_of
 
         waiting = self._snapshot.waiting if self._snapshot else frozenset()
         named = [n for group in failures for n in group.trials[:MOST_LOGS]]
         trials = [trial for n in named if (trial := view.trials[n]).state.can_retry]
         known = {number: failure for (number, _), failure in self._failures.known.items()}
         ended = [ended_trial(trial, waiting, known.get(trial.number)) for trial in trials]
-        plan = decide(ended, retry_policy_of(settings), None, finished=finished_here(view))
+        plan = decide_retries(ended, retry_policy_of(settings), None, finished=finished_here(view))
         return tuple(_fate(group.trials[:MOST_LOGS], plan) for group in failures)
 
     def is_at_rest(self, state: LiveState) -> bool:
@@ -383,69 +378,6 @@ class LiveView:
             except (NotFoundError, StateUnreadableError) as error:
                 lines = [printable(str(error))]
         return lines or ["none yet"]
-
-
-class _QueueWatch:
-    """The questions to the scheduler: one at a time, at most one a period, less often while nothing changes."""
-
-    def __init__(self, session: Session, shortest: float, *, in_background: bool) -> None:
-        self._session, self._in_background, self._shortest = session, in_background, shortest
-        self._period, self._next, self._asked_at = shortest, 0.0, 0.0
-        self._said: list[Answer | Exception] = []
-        self._placing: Thread | None = None
-        self._asked: Question | None = None
-        self._known: object = None
-        self._is_used = True
-        self.has_answer = False
-        self.trouble = ""
-
-    def answer(self, now: float, sequence: int) -> tuple[Question, Answer] | None:
-        """Return a question with its answer, once after it came; ask the next one where that is due."""
-        if self._asked is None and now >= self._next and self._is_placed():
-            self._asked_at = now
-            asked = self._asked = question(self._session)
-            self._is_used = bool(asked.jobs or asked.wanted)
-            if self._in_background and self._is_used:
-                Thread(target=self._ask, args=(asked,), daemon=True).start()
-            else:
-                self._ask(asked)
-        if self._asked is None or not self._said:
-            return None
-        asked, said, self._asked = self._asked, self._said.pop(), None
-        if isinstance(said, Exception):
-            self.trouble = f"{said}; trials that run or ended unseen are shown as the journal last knew them"
-            self._period = LONGEST_QUEUE_PERIOD
-        else:
-            self.trouble, self.has_answer = "", True
-            known = sequence, said.tasks
-            self._period = self._shortest if known != self._known else min(2 * self._period, LONGEST_QUEUE_PERIOD)
-            self._known = known
-        self._next = self._asked_at + self._period
-        return None if isinstance(said, Exception) else (asked, said)
-
-    def _is_placed(self) -> bool:
-        """Return whether the cluster's name is known, for which the controller may have to be asked: in a thread."""
-        if not self._in_background:
-            return True
-        if self._placing is None:
-            self._placing = Thread(target=lambda: self._session.here, daemon=True)
-            self._placing.start()
-            self._placing.join(_AT_ONCE)
-        return not self._placing.is_alive()
-
-    def _ask(self, asked: Question) -> None:
-        try:
-            self._said.append(ask(self._session, asked.jobs, asked.wanted))
-        except SchedulerUnavailableError as error:
-            self._said.append(error)
-
-    def told(self, summary: SweepSummary, now: float) -> Queue:
-        """Return what is shown of the last answer, and of the next question."""
-        if not self._is_used:
-            return Queue()
-        age = now - self._asked_at if self.has_answer and self._asked is None else None
-        waits = summary.waiting[0].meaning if summary.waiting else ""
-        return Queue(summary.jobs, age, 0.0 if self._asked else max(0.0, self._next - now), waits)
 
 
 def _fate(trials: Sequence[int], plan: RetryPlan) -> str:

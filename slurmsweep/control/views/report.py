@@ -13,8 +13,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.control.failures.groups import failure_groups, with_errors
-from slurmsweep.control.failures.text import last_words
-from slurmsweep.control.views.live_metrics import with_metric_so_far
+from slurmsweep.control.failures.log_end import last_words
+from slurmsweep.control.views.metrics_so_far import with_metric_so_far
 from slurmsweep.errors import UsageError
 from slurmsweep.learning.importance import importance
 from slurmsweep.learning.rungs import ends_at_rungs

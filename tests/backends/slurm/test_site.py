@@ -7,7 +7,7 @@ import pytest
 from slurmsweep.backends.base import Capacity
 from slurmsweep.backends.slurm import cluster, commands, site
 from slurmsweep.backends.slurm.backend import SlurmBackend
-from slurmsweep.control.round.retry_policy import Node, avoid
+from slurmsweep.control.round.retry_policy import Node, nodes_to_avoid
 from slurmsweep.doctor.checks import judge_site
 
 DENIED = "sinfo: slurm_load_node: Access/permission denied"
@@ -53,7 +53,7 @@ def test_with_sinfo_partitions_give_the_bounds(programs):
     ],
 )
 def test_where_the_number_of_nodes_is_not_known_those_count_on_which_trials_ended(nodes, avoided):
-    assert avoid(nodes, 0)[0] == avoided
+    assert nodes_to_avoid(nodes, 0)[0] == avoided
 
 
 CONFIG = "printf 'SLURM_VERSION = 24.11.5\\nMaxArraySize = 1001\\nMaxJobCount = 10000\\n'"

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from slurmsweep.control.creation import code_snapshot
+from slurmsweep.control.creation import code_selection
 from slurmsweep.sweepfile.load import load
 
 SCRIPT = "import helper, os\nprint('ran', helper.VERSION, os.getcwd())\n"
@@ -230,14 +230,14 @@ def test_what_is_too_large_is_refused_with_the_largest(slurmsweep, project, tmp_
 
 def test_what_is_left_out_is_not_looked_at(project, tmp_path, monkeypatch):
     config = load(str(project("{exclude: [data, '*.bin'], link: [big]}", repository=False))).config
-    monkeypatch.setattr(code_snapshot, "_MOST_ENTRIES", 3)
+    monkeypatch.setattr(code_selection, "_MOST_ENTRIES", 3)
     for folder in ("data", "big", "."):
         (tmp_path / folder).mkdir(exist_ok=True)
         for number in range(5):
             (tmp_path / folder / f"{number}.bin").touch()
 
-    selection = code_snapshot.select(config, str(tmp_path), None)
-    assert isinstance(selection, code_snapshot.Selection)
+    selection = code_selection.select(config, str(tmp_path), None)
+    assert isinstance(selection, code_selection.Selection)
     assert selection.names == ("helper.py", "sweep.yaml", "train.py")
 
 

@@ -10,7 +10,7 @@ from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.backends.keys import JobRef
 from slurmsweep.backends.slurm.waiting import explain
 from slurmsweep.control.jobs.wait import wait_for_jobs
-from slurmsweep.control.jobs.waiting import look_after_submission, waiting_reasons
+from slurmsweep.control.jobs.waiting_reasons import look_after_submission, waiting_reasons
 from slurmsweep.control.round.batch import JobBatch
 from slurmsweep.control.round.events import Noticed
 from slurmsweep.control.snapshot import look

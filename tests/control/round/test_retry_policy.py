@@ -9,16 +9,16 @@ import pytest
 
 from slurmsweep.backends.slurm import queue
 from slurmsweep.backends.slurm.queue import Answer, parse_sacct, parse_squeue
+from slurmsweep.control.failures.log_end import read_failure
 from slurmsweep.control.failures.passing import may_pass
-from slurmsweep.control.failures.text import read_failure
-from slurmsweep.control.round.end_reasons import doubtful_jobs, reasons
+from slurmsweep.control.round.end_reasons import doubtful_jobs, explained_ends
 from slurmsweep.control.round.retry_policy import (
     EndedTrial,
     Node,
     ResourceOverride,
     RetryPolicy,
-    avoid,
-    decide,
+    decide_retries,
+    nodes_to_avoid,
     with_learnt,
 )
 from slurmsweep.control.snapshot import judge
@@ -51,7 +51,7 @@ def given(plan) -> dict:
 
 
 def test_out_of_time_gets_more_time_and_out_of_memory_more_memory():
-    plan = decide(
+    plan = decide_retries(
         [ended(0, "timeout"), ended(1, "oom"), ended(2, "exit 3"), ended(3, "node_fail")], RetryPolicy(), BOUNDS
     )
 
@@ -62,27 +62,29 @@ def test_out_of_time_gets_more_time_and_out_of_memory_more_memory():
 def test_what_was_given_once_is_not_taken_away_again():
     long = EndedTrial(0, TrialState.CRASHED, "node_fail", 3, [usage(0, 1, "timeout"), usage(0, 2, "node_fail", 120.0)])
 
-    assert given(decide([long], RetryPolicy(), BOUNDS)) == {0: (120, None)}
+    assert given(decide_retries([long], RetryPolicy(), BOUNDS)) == {0: (120, None)}
 
 
 @pytest.mark.parametrize(("factor", "minutes"), [(1.5, 90), (20.0, 600)])
 def test_factors_are_bounded_by_the_partition(factor, minutes):
-    assert given(decide([ended(0, "timeout")], RetryPolicy(time_factor=factor), BOUNDS)) == {0: (minutes, None)}
+    assert given(decide_retries([ended(0, "timeout")], RetryPolicy(time_factor=factor), BOUNDS)) == {0: (minutes, None)}
 
 
 def test_who_had_all_that_the_partition_gives_is_not_run_again_for_nothing():
     trials = [ended(0, "timeout", minutes=600.0), ended(1, "oom", mib=16000.0)]
 
-    plan = decide(trials, RetryPolicy(), BOUNDS)
+    plan = decide_retries(trials, RetryPolicy(), BOUNDS)
 
     assert plan.groups == {}
     assert "600 min" in plan.left[0]
     assert "16000 MiB" in plan.left[1]
-    assert given(decide(trials, RetryPolicy(force=True), BOUNDS)) == {0: (600, None), 1: (None, 16000)}
+    assert given(decide_retries(trials, RetryPolicy(force=True), BOUNDS)) == {0: (600, None), 1: (None, 16000)}
 
 
 def test_what_a_person_asks_for_now_stands():
-    plan = decide([ended(0, "timeout"), ended(1, "oom")], RetryPolicy(), BOUNDS, asks=frozenset({"time", "mem"}))
+    plan = decide_retries(
+        [ended(0, "timeout"), ended(1, "oom")], RetryPolicy(), BOUNDS, asks=frozenset({"time", "mem"})
+    )
 
     assert given(plan) == {0: (None, None), 1: (None, None)}
 
@@ -91,8 +93,8 @@ def test_where_another_option_decides_the_memory_a_person_chooses_it():
     by_machine = replace(BOUNDS, memory_by="instance-type")
     trials = [ended(0, "oom"), ended(1, "timeout")]
 
-    plan = decide(trials, RetryPolicy(), by_machine)
-    chosen = decide(trials, RetryPolicy(), by_machine, asks=frozenset({"mem"}))
+    plan = decide_retries(trials, RetryPolicy(), by_machine)
+    chosen = decide_retries(trials, RetryPolicy(), by_machine, asks=frozenset({"mem"}))
 
     assert given(plan) == {1: (120, None)}
     assert plan.left == {
@@ -104,7 +106,7 @@ def test_where_another_option_decides_the_memory_a_person_chooses_it():
 def test_without_a_known_memory_what_was_used_counts():
     unknown = Bounds(60.0, None, 600.0, None, 60.0)
 
-    assert given(decide([ended(0, "oom", mib=None)], RetryPolicy(), unknown)) == {0: (None, 1800)}
+    assert given(decide_retries([ended(0, "oom", mib=None)], RetryPolicy(), unknown)) == {0: (None, 1800)}
 
 
 def test_three_trials_that_fail_alike_stop_and_say_so():
@@ -112,18 +114,18 @@ def test_three_trials_that_fail_alike_stop_and_say_so():
     trials = [ended(n, "exit 3", signature="train.py, line 3: KeyError: #", error=words[n]) for n in range(3)]
     trials.append(ended(3, "exit 3", signature="train.py, line 9: ValueError: #"))
 
-    plan = decide(trials, RetryPolicy(), BOUNDS)
+    plan = decide_retries(trials, RetryPolicy(), BOUNDS)
 
     assert given(plan) == {3: (None, None)}
     assert plan.left == dict.fromkeys(range(3), plan.left[0])
     assert plan.left[0].startswith("fail alike: KeyError: 'layer0' (train.py, line 3); mend it")
     assert plan.left_words() == [f"not run again: trials 0, 1, 2 ({plan.left[0]})"]
     assert plan.refused == tuple(AttemptId(n, 2) for n in range(3))
-    assert len(given(decide(trials, RetryPolicy(force=True), BOUNDS))) == 4
+    assert len(given(decide_retries(trials, RetryPolicy(force=True), BOUNDS))) == 4
 
 
 def test_a_trial_whose_job_waits_to_go_on_is_left_to_it():
-    plan = decide([ended(0, "timeout", goes_on=True)], RetryPolicy(force=True), BOUNDS)
+    plan = decide_retries([ended(0, "timeout", goes_on=True)], RetryPolicy(force=True), BOUNDS)
 
     assert (plan.groups, plan.left) == ({}, {0: "its job waits in the queue, and goes on with it"})
 
@@ -139,14 +141,14 @@ def test_a_trial_whose_job_waits_to_go_on_is_left_to_it():
     ],
 )
 def test_rules_choose(rules, chosen):
-    plan = decide([ended(0, "timeout"), ended(1, "oom"), ended(2, "exit 3")], rules, BOUNDS)
+    plan = decide_retries([ended(0, "timeout"), ended(1, "oom"), ended(2, "exit 3")], rules, BOUNDS)
 
     assert sorted(given(plan)) == chosen
     assert plan.assigned is (rules.is_selective)
 
 
 def test_the_plan_is_one_document():
-    document = json.loads(json.dumps(decide([ended(0, "timeout")], RetryPolicy(), BOUNDS).to_json()))
+    document = json.loads(json.dumps(decide_retries([ended(0, "timeout")], RetryPolicy(), BOUNDS).to_json()))
 
     assert document["groups"] == [{"trials": [0], "minutes": 120, "mib": None, "why": {"0": "timeout with 120 min"}}]
 
@@ -154,8 +156,8 @@ def test_the_plan_is_one_document():
 def test_nodes_that_fail_are_avoided_but_not_all_of_them():
     nodes = {"n1": Node(failures=1, bad=1, good=9), "n2": Node(bad=3), "n3": Node(bad=3, good=1), "n4": Node(bad=2)}
 
-    assert avoid(nodes, 8) == (("n1", "n2"), "staying away from n1, n2")
-    none, remark = avoid(nodes, 4)
+    assert nodes_to_avoid(nodes, 8) == (("n1", "n2"), "staying away from n1, n2")
+    none, remark = nodes_to_avoid(nodes, 4)
     assert none == ()
     assert "2 of 4 nodes" in remark
 
@@ -192,7 +194,7 @@ OWNER = Owner("far", 10, 1, "b", node="n1", cluster="lab", job="7", task=3)
 
 def explained(store):
     view = store.replay()
-    return reasons(view, queue.ask((), doubtful_jobs(view)))
+    return explained_ends(view, queue.ask((), doubtful_jobs(view)))
 
 
 def stopped(make_store, cause):
@@ -276,7 +278,7 @@ def test_what_failed_for_its_memory_gets_more_of_it():
     usage = Usage(0, 1, TrialState.FAILED, "oom", "7_3", 60, 2048, 1, 5, 5, 5, 1900)
     trial = EndedTrial(0, TrialState.FAILED, "oom", 2, (usage,))
 
-    assert decide([trial], RetryPolicy(), BOUNDS).whys == {0: "oom with 4096 MiB"}
+    assert decide_retries([trial], RetryPolicy(), BOUNDS).whys == {0: "oom with 4096 MiB"}
 
 
 def test_a_job_that_was_put_back_is_not_explained_yet(make_store, monkeypatch):
@@ -302,13 +304,13 @@ def test_nothing_is_concluded_from_accounting_that_does_not_answer():
 
 
 def test_groups_of_the_same_need_are_one():
-    plan = decide([ended(n, "timeout") for n in range(4)], RetryPolicy(), BOUNDS)
+    plan = decide_retries([ended(n, "timeout") for n in range(4)], RetryPolicy(), BOUNDS)
 
     assert plan.groups == {ResourceOverride(120, None): tuple(AttemptId(n, 2) for n in range(4))}
 
 
 def test_what_was_learnt_stands_in_the_place_of_the_factors_and_the_other_one_stays():
-    plan = decide([ended(0, "timeout"), ended(1, "oom"), ended(2, "exit 3")], RetryPolicy(), BOUNDS)
+    plan = decide_retries([ended(0, "timeout"), ended(1, "oom"), ended(2, "exit 3")], RetryPolicy(), BOUNDS)
     learnt = {0: ResourceOverride(90), 1: ResourceOverride(12), 2: ResourceOverride(12)}
 
     now = with_learnt(plan, learnt, ["time: 0.95 quantile"])

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from slurmsweep.control.creation.first_word import look, refuse_wrong_variables
+from slurmsweep.control.creation.start_check import check_start, refuse_wrong_variables
 from slurmsweep.errors import UsageError
 from slurmsweep.sweepfile.config import check
 
@@ -47,7 +47,7 @@ def found(workdir, command, environ=None, **parameters) -> tuple[list[str], list
         "command": command,
         "parameters": parameters or {"a": {"value": 1}},
     }
-    seen = look(check(data, "test").config, str(workdir), os.environ if environ is None else environ)
+    seen = check_start(check(data, "test").config, str(workdir), os.environ if environ is None else environ)
     return [str(one) for one in seen.errors], [str(one) for one in seen.doubts]
 
 
@@ -142,7 +142,7 @@ def test_a_path_without_python_is_no_doubt(workdir):
     config = check(data, "test").config
 
     # an interpreter's own folder is at the end of a trial's PATH
-    assert look(config, str(workdir), {"PATH": "/usr/bin"}) == ((), ())
+    assert check_start(config, str(workdir), {"PATH": "/usr/bin"}) == ((), ())
 
 
 def test_behind_words_of_a_job_template_only_these_are_looked_at(workdir):

@@ -58,7 +58,7 @@ def refuse_wrong_variables(environ: Mapping[str, str]) -> list[str]:
     return words_before(environ)
 
 
-class Look(NamedTuple):
+class StartProblems(NamedTuple):
     """What was found: ``errors`` are wrong everywhere, ``doubts`` only where this machine runs the trials."""
 
     errors: tuple[Violation, ...]
@@ -75,14 +75,14 @@ def refuse_what_cannot_start(
         UsageError: a variable that agents read is wrong, or the folder is gone in which trials run.
     """
     manifest.refuse_missing_workdir()
-    found = look(manifest.config, manifest.workdir, environ)
+    found = check_start(manifest.config, manifest.workdir, environ)
     wrong = [*found.errors, *(found.doubts if runs_here else ())]
     if wrong:
         raise SweepFileError(manifest.source, wrong)
     return found.doubts
 
 
-def look(config: SweepConfig, workdir: str, environ: Mapping[str, str]) -> Look:
+def check_start(config: SweepConfig, workdir: str, environ: Mapping[str, str]) -> StartProblems:
     """Return what would keep every trial of the sweep from starting.
 
     Args:
@@ -93,25 +93,25 @@ def look(config: SweepConfig, workdir: str, environ: Mapping[str, str]) -> Look:
     Raises:
         UsageError: Hydra's grammar cannot write a parameter, or a variable that agents read is wrong.
     """
-    seen, wrap = _Eyes(workdir, search_path(environ)), refuse_wrong_variables(environ)
+    start, wrap = _StartCheck(workdir, search_path(environ)), refuse_wrong_variables(environ)
     layout, attempt_id = Layout(f"{workdir}/sweep-{NO_ID}"), AttemptId(0, 1)
     here, environ = environ, child_environment(environ, config, layout, attempt_id)
-    seen.doubts += [  # a job template may set it
+    start.doubts += [  # a job template may set it
         Violation(f"command.{place}", f"the environment variable {name} is not set", "export it first")
         for place, name in command.environment_variables(config.command)
         if name not in environ
     ]
-    if seen.begins_with_a_program(config):
+    if start.begins_with_a_program(config):
         argv = _largest_argv(config, environ, layout.own_macros(attempt_id))
         if wrap:  # what stands behind it may be in a container
-            seen.word(wrap[0], WRAP)
-        elif not seen.doubts:  # else words may be made of a variable that is not set
-            seen.words(argv, config.program)
-        seen.room([*wrap, *argv], here)
-    return Look(tuple(seen.errors), tuple(seen.doubts))
+            start.check_program(wrap[0], WRAP)
+        elif not start.doubts:  # else words may be made of a variable that is not set
+            start.check_programs(argv, config.program)
+        start.check_room([*wrap, *argv], here)
+    return StartProblems(tuple(start.errors), tuple(start.doubts))
 
 
-class _Eyes:
+class _StartCheck:
     """Looks at one thing after the other; what is wrong gathers in ``errors`` and ``doubts``."""
 
     def __init__(self, workdir: str, path: str) -> None:
@@ -140,11 +140,11 @@ class _Eyes:
         self.errors.append(Violation("command.0", problem, hint))
         return False
 
-    def words(self, argv: Sequence[str], program: str | None) -> None:
+    def check_programs(self, argv: Sequence[str], program: str | None) -> None:
         """Look at the words of a command that have to be programs, up to the first that cannot be started."""
-        all(self.word(word, "program" if word == program else "command") for word in started(argv))
+        all(self.check_program(word, "program" if word == program else "command") for word in started(argv))
 
-    def word(self, word: str, place: str) -> bool:
+    def check_program(self, word: str, place: str) -> bool:
         """Look at a word that has to be a program; return whether it can be started."""
         found = self._found(word)
         if found is None:
@@ -155,7 +155,7 @@ class _Eyes:
             return False
         return self._can_be_loaded(word, found, place)
 
-    def room(self, argv: Sequence[str], environ: Mapping[str, str]) -> None:
+    def check_room(self, argv: Sequence[str], environ: Mapping[str, str]) -> None:
         """Look whether the longest arguments that a trial can have fit into the system's limits (execve(2))."""
         hint = "pass the parameters by a file: ${args_json_file}; or by none of the macros, as wandb.init() knows them"
         sizes = [len(word.encode("utf-8", "surrogateescape")) + 1 for word in argv]

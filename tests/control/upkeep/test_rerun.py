@@ -7,7 +7,7 @@ import json
 import pytest
 
 from slurmsweep.control.session import Session
-from slurmsweep.control.upkeep.delete import Choice, delete
+from slurmsweep.control.upkeep.rerun import Choice, delete
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.state.check import check
 from slurmsweep.state.lifecycle import TrialState
