@@ -9,7 +9,11 @@ import math
 
 import pytest
 
+from slurmsweep.agents.identity import this_process
 from slurmsweep.report.export import FORMATS, columns
+from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.store import SweepStore
 
 ROWS = [
     {"number": 0, "params.lr": 0.1, "params.mixed": 1, "started": 1.7e9, "flag": True, "metrics.loss": math.nan},
@@ -110,3 +114,13 @@ def test_what_cannot_be_written_is_refused(slurmsweep, write_sweep, tmp_path, op
     done = slurmsweep("export", sweep, *options)
     assert (done.returncode, done.stdout, said in done.stderr) == (2, "", True)
     assert not list(tmp_path.glob("t.*"))
+
+
+def test_an_end_that_the_journal_lacks_is_told_with_its_time(slurmsweep, write_sweep, tmp_path):
+    sweep = slurmsweep("create", str(write_sweep("pass"))).stdout.strip()
+    store = SweepStore.open_to_run(str(tmp_path / ".slurmsweep" / f"sweep-{sweep}"))
+    claim = store.claim(this_process({}))
+    store.write_outcome(claim, Outcome(TrialState.FAILED, "exit 3", exit_code=3, seconds=1.0, ended=1.7e9))
+    row = json.loads(slurmsweep("export", sweep, "--format", "json").stdout)[0]
+
+    assert (row["state"], row["exit_code"], row["ended"]) == ("failed", 3, 1.7e9)

@@ -42,7 +42,8 @@ def trial_rows(session: Session, summary: SweepSummary, trials: Iterable[TrialRo
             logged = read_summary(summary.layout, AttemptId(trial.number, trial.attempt), first)
         logged |= trial.metrics or {}
         known = summary.view.trials.get(trial.number)
-        outcome = known.current.outcome if known and known.current else None
+        recorded = known.current.outcome if known and known.current else None
+        outcome = recorded or summary.ended.get(AttemptId(trial.number, trial.attempt))
         yield {
             "number": trial.number,
             **({} if trial.point is None else {"point": trial.point}),
