@@ -31,7 +31,7 @@ from slurmsweep.control.round.retry_policy import RetryPolicy
 from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import look_at_jobs
 from slurmsweep.control.upkeep.remove import plan_removal, remove
-from slurmsweep.control.upkeep.rerun import Choice, delete
+from slurmsweep.control.upkeep.rerun import Choice, rerun
 from slurmsweep.errors import UsageError
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.store import SweepStore
@@ -368,7 +368,7 @@ class Sweep:
             choice = Choice(sorted(trials), frozenset(map(TrialState, states)))
         except ValueError as error:
             raise UsageError(f"states={states!r}: {error}") from None
-        return [attempt_id.trial for attempt_id in delete(self.session, choice)]
+        return [attempt_id.trial for attempt_id in rerun(self.session, choice)]
 
     def remove(self, *, force: bool = False) -> None:
         """Remove the sweep from disk, with all that is in it, without asking.

@@ -16,7 +16,7 @@ from slurmsweep.control.round.events import ignore
 from slurmsweep.control.round.observe import observe
 from slurmsweep.control.round.reconcile import reconcile
 from slurmsweep.control.round.retry_policy import RetryPolicy
-from slurmsweep.control.upkeep.rerun import Choice, delete
+from slurmsweep.control.upkeep.rerun import Choice, rerun
 from slurmsweep.state.journal import Journal
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.lock import LockedFile
@@ -84,7 +84,7 @@ def resubmit(session):
 
 @pytest.mark.parametrize(
     "use",
-    [reconcile, resubmit, lambda session: delete(session, Choice(states=frozenset({TrialState.FINISHED})))],
+    [reconcile, resubmit, lambda session: rerun(session, Choice(states=frozenset({TrialState.FINISHED})))],
     ids=["reconcile", "resubmit", "delete"],
 )
 def test_a_command_reads_the_journal_once_and_not_under_the_lock(store, read, use):

@@ -27,7 +27,7 @@ from slurmsweep.agents import agent
 from slurmsweep.agents.identity import this_process
 from slurmsweep.control.jobs import orders
 from slurmsweep.control.round.reconcile import give_back, reconcile
-from slurmsweep.control.upkeep.rerun import Choice, delete
+from slurmsweep.control.upkeep.rerun import Choice, rerun
 from slurmsweep.errors import NotFoundError, StateError, UsageError
 from slurmsweep.state import files as durable
 from slurmsweep.state import journal
@@ -82,7 +82,7 @@ def bring_up_to_date(store, _say) -> None:
 
 
 def delete_first(store, _say) -> None:
-    delete(session_of(store), Choice(trials=frozenset({0})))
+    rerun(session_of(store), Choice(trials=frozenset({0})))
 
 
 def order(given: Callable, store, _say) -> None:

@@ -7,7 +7,7 @@ import argparse
 from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json
 from slurmsweep.control.session import Session
-from slurmsweep.control.upkeep.rerun import Choice, chosen_attempts, delete
+from slurmsweep.control.upkeep import rerun
 
 HELP = "let trials be run again, also finished ones; nothing is removed, and `run` starts them"
 EXAMPLES = (
@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Let chosen trials be run again; return the exit code."""
     session = Session.open_to_run(args.sweep)
-    choice = Choice(args.trials or (), frozenset(args.state), tuple(args.where))
-    attempt_ids = chosen_attempts(session, choice) if args.dry_run else delete(session, choice)
+    choice = rerun.Choice(args.trials or (), frozenset(args.state), tuple(args.where))
+    attempt_ids = rerun.chosen_attempts(session, choice) if args.dry_run else rerun.rerun(session, choice)
     if args.json:
         print_json([attempt_id._asdict() for attempt_id in attempt_ids])
     elif not attempt_ids:

@@ -87,9 +87,9 @@ def read_draft(
         UsageError: there is no such function; or a variable that agents read is wrong; or git cannot be asked about the
             code of which a copy is wanted.
     """
-    examined = _completed(examine_file(source))
+    examined = _with_base_point(examine_file(source))
     if function is None:
-        draft = _looked_at(_keeping_code(_draft(examined, names or {}), wanted=snapshot))
+        draft = _checked_to_start(_with_code_copy(_draft(examined, names or {}), wanted=snapshot))
         return draft._replace(warnings=(*draft.warnings, *_without_project(draft)))
     checked = examined.checked()
     config = _named(checked.config, names or {}, source)
@@ -100,7 +100,7 @@ def read_draft(
     problem, hint = "is not run: trials call the function of --function", "remove it, or leave --function out"
     warnings = (*_without_program(checked.warnings), *(Violation(key, problem, hint) for key in named))
     draft = Draft(source, config, warnings, called.folder, called)
-    return _looked_at(_keeping_code(draft, wanted=snapshot))
+    return _checked_to_start(_with_code_copy(draft, wanted=snapshot))
 
 
 def draft_of(data: Any, source: str) -> Draft:
@@ -111,11 +111,11 @@ def draft_of(data: Any, source: str) -> Draft:
             start another.
         UsageError: a variable that agents read is wrong.
     """
-    draft = _draft(_completed(examine(data, source)), {})
+    draft = _draft(_with_base_point(examine(data, source)), {})
     if not draft.config.program:
         draft = draft._replace(warnings=_without_program(draft.warnings))
     if draft.config.program or draft.config.command:
-        return _looked_at(_keeping_code(draft, wanted=None))
+        return _checked_to_start(_with_code_copy(draft, wanted=None))
     if draft.config.extensions.snapshot:
         hint = "name a program, or the import path of the function: `slurmsweep create FILE --function MODULE:NAME`"
         problem = "a function in your own process runs no copy"
@@ -123,7 +123,7 @@ def draft_of(data: Any, source: str) -> Draft:
     return draft
 
 
-def _completed(examined: Examined) -> Examined:
+def _with_base_point(examined: Examined) -> Examined:
     """Return the sweep file with what it takes from a trial of another sweep, and with what is wrong in ``aws:``."""
     if examined.config is None:
         return examined
@@ -153,7 +153,7 @@ def _draft(examined: Examined, names: Mapping[str, str]) -> Draft:
     return Draft(examined.source, config, tuple(checked.warnings), workdir)
 
 
-def _keeping_code(draft: Draft, *, wanted: bool | None) -> Draft:
+def _with_code_copy(draft: Draft, *, wanted: bool | None) -> Draft:
     """Return the draft with the files of which a copy is kept, where one is wanted. Raises as :func:`read_draft`."""
     config = draft.config
     if wanted is not None and wanted != (config.extensions.snapshot is not None):
@@ -192,7 +192,7 @@ def _without_project(draft: Draft) -> list[Violation]:
     return [Violation("project", problem, "write project: NAME, or give --project NAME here or to `sync`")]
 
 
-def _looked_at(draft: Draft) -> Draft:
+def _checked_to_start(draft: Draft) -> Draft:
     """Return the draft with what may keep its trials from starting, and with warnings about its command.
 
     Raises:

@@ -103,9 +103,12 @@ def known_points(store: SweepStore, prior: SweepStore, trials: Collection[int] |
     if config.method == "bayes":  # a point without a value teaches nothing, and would take a place
         told = (n for n in points if _taken_over(store, prior, view, finished[n], n).metric is not None)
         points = {n: points[n] for n in told}
-    places = {"grid": _places_on_grid, "random": _places_among_draws, "bayes": _first_places}[config.method]
+    if config.method == "bayes":  # the first trials of the new sweep, within its run_cap
+        places = dict(enumerate(islice(points, store.manifest.trials)))
+    else:
+        places = (_places_on_grid if config.method == "grid" else _places_among_draws)(store, points)
     taken, used = {}, {}
-    for place, number in places(store, points).items():
+    for place, number in places.items():
         attempt = finished[number]
         chosen = None if config.method == "grid" else ChosenPoint(kept(config, points[number]))
         bands = values_at_bands(config, prior.layout, AttemptId(number, attempt.number), view.first_attempt(number))
@@ -210,11 +213,6 @@ def _places_on_grid(store: SweepStore, points: Mapping[int, dict[str, Any]]) -> 
     config, total = store.manifest.config, store.manifest.trials
     found = {search.number_of(config, point, store.manifest.sweep_id): number for number, point in points.items()}
     return {place: number for place, number in found.items() if place is not None and (total is None or place < total)}
-
-
-def _first_places(store: SweepStore, points: Mapping[int, dict[str, Any]]) -> dict[int, int]:
-    """Return the numbers of prior trials by those of the new sweep's first trials, within its run_cap."""
-    return dict(enumerate(islice(points, store.manifest.trials)))
 
 
 def _places_among_draws(store: SweepStore, points: Mapping[int, dict[str, Any]]) -> dict[int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from slurmsweep.errors import UsageError
@@ -67,11 +68,8 @@ def find_repository(folder: str) -> Repository | None:
     try:
         root, git, common = os.fsdecode(_ask(folder, *words)).splitlines()
     except (UsageError, ValueError) as error:
-        above = folder
-        while not os.path.exists(os.path.join(above, ".git")):
-            if os.path.dirname(above) == above:
-                return None
-            above = os.path.dirname(above)
+        if not any(os.path.exists(above / ".git") for above in (Path(folder), *Path(folder).parents)):
+            return None
         raise UsageError(f"git cannot tell what is in {folder}: {error}") from error
     return Repository(root, git, common)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import NotFoundError, StateError, UsageError
@@ -70,17 +71,7 @@ def in_words(store: SweepStore) -> str:
     if store.access is files.PRIVATE:
         return f"only {who} can read it (`slurmsweep share {store.layout.sweep_id}` opens it to a group)"
     may = "read, run and change it" if store.access is files.SHARED else "read it"
-    closed = _closed_above(folder)
+    above = ((str(one), files.status_of(str(one))) for one in Path(folder).parents[:-1])
+    closed = [one for one, found in above if found and not found.st_mode & (stat.S_IXGRP | stat.S_IXOTH)]
     way = f", once `chmod g+x {' '.join(closed)}` lets them get there" if closed else ""
     return f"group {access_of.group_name(status.st_gid)} can {may}{way}"
-
-
-def _closed_above(folder: str) -> list[str]:
-    """Return the folders above a shared sweep that keep its group out."""
-    found, above = [], os.path.dirname(folder)
-    while above != os.path.dirname(above):
-        status = files.status_of(above)
-        if status and not status.st_mode & (stat.S_IXGRP | stat.S_IXOTH):
-            found.append(above)
-        above = os.path.dirname(above)
-    return found

@@ -20,7 +20,15 @@ MOST_LOGS = 200
 _OF_THE_SCRIPT = ("exit ", "signal ")
 
 
-def failure_groups(summary: SweepSummary, read: Callable[[TrialRow], Failure] | None = None) -> list[FailureGroup]:
+def failure_of(row: TrialRow) -> Failure:
+    """Return what the log of a trial that failed ends with; nothing where the cause says all."""
+    from slurmsweep.control.failures.log_end import Failure, last_words, read_failure  # most sweeps have no failure
+
+    says_more = row.state.can_retry and row.cause.startswith(_OF_THE_SCRIPT)
+    return read_failure(last_words(row.log)) if row.log and says_more else Failure()
+
+
+def failure_groups(summary: SweepSummary, read: Callable[[TrialRow], Failure] = failure_of) -> list[FailureGroup]:
     """Return the trials that did not finish, those that ended alike together, the largest group first.
 
     The first 200 logs are read. Of a trial beyond these the cause alone says with which it belongs: with the largest
@@ -28,7 +36,7 @@ def failure_groups(summary: SweepSummary, read: Callable[[TrialRow], Failure] | 
 
     Args:
         summary: of the sweep.
-        read: takes a trial and returns what its log ends with; :func:`failure_of` by default.
+        read: takes a trial and returns what its log ends with.
     """
     ways = summary.ways_to_fail()
     groups: dict[tuple[str, str, str], list[int]] = {}
@@ -36,7 +44,7 @@ def failure_groups(summary: SweepSummary, read: Callable[[TrialRow], Failure] | 
     nodes: dict[tuple[str, str, str], set[str]] = {}
     for number, _, _ in islice(ways, MOST_LOGS):
         row = summary.trial(number)
-        failure = (read or failure_of)(row)
+        failure = read(row)
         key = (row.state.value, row.cause, failure.signature)
         groups.setdefault(key, []).append(number)
         firsts.setdefault(key, (failure.words, row.log))
@@ -57,14 +65,9 @@ def failure_groups(summary: SweepSummary, read: Callable[[TrialRow], Failure] | 
     return sorted(found, key=lambda group: (-len(group.trials), group.trials))
 
 
-def with_errors(rows: Iterable[TrialRow], read: Callable[[TrialRow], Failure] | None = None) -> list[TrialRow]:
-    """Return the same trials, those that failed with the last words of their logs: costs an open file for each.
-
-    Args:
-        rows: of trials.
-        read: as of :func:`failure_groups`.
-    """
-    return [row._replace(error=(read or failure_of)(row).words or None) for row in rows]
+def with_errors(rows: Iterable[TrialRow], read: Callable[[TrialRow], Failure] = failure_of) -> list[TrialRow]:
+    """Return the same trials, those that failed with the last words of their logs: costs an open file for each."""
+    return [row._replace(error=read(row).words or None) for row in rows]
 
 
 class FailureReader:
@@ -83,11 +86,3 @@ class FailureReader:
         if key not in self.known:
             self.known[key] = failure_of(row)
         return self.known[key]
-
-
-def failure_of(row: TrialRow) -> Failure:
-    """Return what the log of a trial that failed ends with; nothing where the cause says all."""
-    from slurmsweep.control.failures.log_end import Failure, last_words, read_failure  # most sweeps have no failure
-
-    says_more = row.state.can_retry and row.cause.startswith(_OF_THE_SCRIPT)
-    return read_failure(last_words(row.log)) if row.log and says_more else Failure()

@@ -82,8 +82,8 @@ class Changes:
         """Return what has changed since a trial failed, in words; empty where nothing is known to have changed."""
         return (
             self._in_code(_newest(trial), failure)
-            or self._named(trial, failure)
-            or self._found(failure)
+            or self._in_named_files(trial, failure)
+            or self._no_longer_lacking(failure)
             or self._in_project
             or self._in_packages(failure)
         )
@@ -103,7 +103,7 @@ class Changes:
                 return self._has_changed(path)
         return ""
 
-    def _named(self, trial: Trial, failure: Failure) -> str:
+    def _in_named_files(self, trial: Trial, failure: Failure) -> str:
         """Return the changed file of those that the traceback, the command and the error name."""
         words = (*self._words(trial), *(word.rstrip(":.") for error in failure.errors for word in _WORD.findall(error)))
         for path in dict.fromkeys((*map(self._path, failure.files), *map(self._path, words))):
@@ -111,7 +111,7 @@ class Changes:
                 return self._has_changed(path)
         return ""
 
-    def _found(self, failure: Failure) -> str:
+    def _no_longer_lacking(self, failure: Failure) -> str:
         """Return what a trial lacked and is there now: a module, a program, a file, a variable."""
         for error in failure.errors:
             module, program = _NO_MODULE.search(error), _NO_PROGRAM.search(error)
@@ -120,15 +120,13 @@ class Changes:
             name = (program[1] or program[2]) if program else ""
             if name and shutil.which(self._path(name) if os.sep in name else name, path=search_path(os.environ)):
                 return f"{name} can be started now"
-            if _NO_FILE.search(error) and not program and (path := self._readable(error)):
-                return f"{path} is there now"
+            if _NO_FILE.search(error) and not program:
+                named: list[str] = [found[1] or found[2] for found in re.finditer(r"'([^']+)'|\"([^\"]+)\"", error)]
+                named += [word.rstrip(":.") for word in _WORD.findall(error)[1:] if os.sep in word]
+                for path in named:
+                    if os.access(self._path(path), os.R_OK):
+                        return f"{path} is there now"
         return self._variable(failure) if self._by_person else ""
-
-    def _readable(self, error: str) -> str:
-        """Return the path that an error complains of and that can be read now."""
-        words: list[str] = [found[1] or found[2] for found in re.finditer(r"'([^']+)'|\"([^\"]+)\"", error)]
-        words += [word.rstrip(":.") for word in _WORD.findall(error)[1:] if os.sep in word]
-        return next((word for word in words if os.access(self._path(word), os.R_OK)), "")
 
     def _variable(self, failure: Failure) -> str:
         """Return the variable that a trial lacked and that is set now, where a person asks."""

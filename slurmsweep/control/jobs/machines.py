@@ -78,8 +78,13 @@ def recover(session: Session, sleep: Callable[[float], None] = time.sleep) -> Re
     try:
         first, snapshot = look_twice(session, lambda: _look(session), sleep)
     except SchedulerError as error:  # what this machine knows by itself is recorded all the same
-        silent = str(error)
-        first, snapshot = Snapshot(session.view), _look_here(session)
+        silent, first = str(error), Snapshot(session.view)
+        over = {
+            attempt_id: attempt
+            for attempt_id, attempt in _on_machines(session).items()
+            if (attempt.owner and lives_here(attempt.owner) is False) or session.store.read_outcome(attempt_id)
+        }
+        snapshot = answered(session, Question(set(), set(), over), _NOT_ASKED)
     return _record(session, certain_ends(session, first, snapshot))._replace(silent=silent)
 
 
@@ -162,16 +167,6 @@ def _look(session: Session) -> Snapshot:
     asked = {JobRef.of(a.owner, "") for a in running.values() if a.owner}
     answer = session.scheduler.poll((), asked) if asked else _NOT_ASKED
     return answered(session, Question(set(), asked, running), answer)
-
-
-def _look_here(session: Session) -> Snapshot:
-    """Return the same of attempts whose outcome is in their folder, or whose process was here and is gone."""
-    told = {
-        attempt_id: attempt
-        for attempt_id, attempt in _on_machines(session).items()
-        if (attempt.owner and lives_here(attempt.owner) is False) or session.store.read_outcome(attempt_id)
-    }
-    return answered(session, Question(set(), set(), told), _NOT_ASKED)
 
 
 def _on_machines(session: Session) -> dict[AttemptId, Attempt]:

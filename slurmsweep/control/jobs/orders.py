@@ -63,7 +63,7 @@ def pause(session: Session) -> Ordered:
     """
     _refuse_ended(session, ": there is nothing to pause")
     _order(session, SweepState.PAUSED)
-    with _standing(session, "is paused all the same: no new trial starts. Its waiting jobs were not held"):
+    with _order_stands(session, "is paused all the same: no new trial starts. Its waiting jobs were not held"):
         live = look_at_jobs(session)
         waiting = live.arrays(only_waiting=True)
         arrays = session.scheduler.holdable(waiting)
@@ -82,7 +82,7 @@ def resume(session: Session) -> Ordered:
     word = session.refresh().word
     _order(session, SweepState.RUNNING)
     untold = "may start trials again all the same. Jobs of it that are held were not released: give the order again"
-    with _standing(session, untold):
+    with _order_stands(session, untold):
         live = look_at_jobs(session)
         arrays = session.scheduler.holdable(live.arrays(only_waiting=True))
         session.scheduler.release(arrays)
@@ -107,7 +107,7 @@ def stop(session: Session) -> Ordered:
     _refuse_ended(session, " already")
     _order(session, SweepState.FINISHED)
     untold = "is stopped all the same: no new trial starts. Its waiting jobs were not cancelled; each ends as it starts"
-    with _standing(session, untold):
+    with _order_stands(session, untold):
         told = _end_jobs(session, only_waiting=True)
     return replace(told, state=Standing.STOPPED)
 
@@ -123,7 +123,7 @@ def cancel(session: Session) -> Ordered:
             os.kill(pid, signal.SIGTERM)
     elsewhere = tuple(sorted({owner.host for owner in local if lives_here(owner) is None}))
     untold = "is canceled all the same: no new trial starts. Its jobs were not cancelled: give the order again"
-    with _standing(session, untold):
+    with _order_stands(session, untold):
         told = _end_jobs(session)
     return replace(told, processes=processes, elsewhere=elsewhere)
 
@@ -171,7 +171,7 @@ def _order(session: Session, state: SweepState) -> None:
 
 
 @contextmanager
-def _standing(session: Session, words: str) -> Iterator[None]:
+def _order_stands(session: Session, words: str) -> Iterator[None]:
     """Let the error of a scheduler that could not be told say that the order stands, in these words."""
     try:
         yield

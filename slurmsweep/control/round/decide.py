@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from slurmsweep.control.snapshot import Snapshot
     from slurmsweep.learning.rungs import Promotion
     from slurmsweep.sizing.usage import Ledger, LedgerOfRung
-    from slurmsweep.sizing.walltime import AutoSizing, Bounds, Group, SizingInput, Wave
+    from slurmsweep.sizing.walltime import AutoSizing, Bounds, SizingInput, Wave
     from slurmsweep.state.replay import SweepView
     from slurmsweep.sweepfile.sections import Metric
 
@@ -259,29 +259,26 @@ def _retries_by_rung(situation: Situation, policy: Policy, rungs: RungSituation)
 
 
 def _promoted(situation: Situation, policy: Policy, rungs: RungSituation) -> list[JobBatch]:
-    """Return jobs for the trials that go on, those of the highest rung first; none where agents choose them."""
+    """Return jobs for the trials that go on, those of the highest rung first; none where agents choose them.
+
+    Jobs of one rung ask for what others needed there, where that is learnt and known.
+    """
     if Ability.ASSIGN not in situation.abilities:
         return []
+    from slurmsweep.sizing.walltime import Group, wave_of_all  # few sweeps have rungs
+
     found = []
     for rung in sorted({promotion.rung for promotion in rungs.promotions}, reverse=True):
         attempt_ids = tuple(promotion.attempt_id for promotion in rungs.promotions if promotion.rung == rung)
-        there = _at_rung(situation, rungs, rung)
-        for group in _sized_groups(there, attempt_ids, policy.sizing):
+        groups: Sequence[Group] = ()
+        if policy.sizing and Ability.LIMIT in situation.abilities:
+            sizing_input = _sizing_input(_at_rung(situation, rungs, rung), (), 0)
+            groups = wave_of_all(replace(sizing_input, open=attempt_ids), policy.sizing).groups
+        for group in groups or [Group(attempt_ids)]:
             wish = with_resources(policy.wish, group.minutes or rungs.minutes[rung], group.mib)
             ids = group.attempt_ids
             found.append(JobBatch(wish, len(ids), ids, ids, group.minutes, group.mib))
     return found
-
-
-def _sized_groups(situation: Situation, attempt_ids: tuple[AttemptId, ...], sizing: AutoSizing | None) -> list[Group]:
-    """Return the attempts in groups that ask for the same: for what others needed, where that is learnt and known."""
-    from slurmsweep.sizing.walltime import Group, wave_of_all  # most commands learn nothing
-
-    if sizing and Ability.LIMIT in situation.abilities:
-        wave = wave_of_all(replace(_sizing_input(situation, (), 0), open=attempt_ids), sizing)
-        if wave.groups:
-            return list(wave.groups)
-    return [Group(attempt_ids)]
 
 
 def _at_rung(situation: Situation, rungs: RungSituation, rung: int) -> Situation:

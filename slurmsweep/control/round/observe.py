@@ -164,19 +164,14 @@ def _ledger(session: Session, policy: Policy, snapshot: Snapshot, again: list[Tr
     ledger = make(accounts={})
     # the arrays of attempts that were cut off, where neither journal nor document says what they had
     unknown = {
-        _without_element(used.job)
+        parts_of(used.job)
         for trial in again
         for used in ledger.of(trial.number)
         if used.job
         and ((used.is_timeout and used.asked_minutes is None) or (used.is_out_of_memory and not used.asked_mib))
     }
-    return make(accounts=scheduler.accounts(unknown)[0]) if unknown else ledger
-
-
-def _without_element(job: str) -> str:
-    """Return the key of the array of ``123_4@other``."""
-    number, cluster = parts_of(job)
-    return key_on(number.partition("_")[0], cluster)
+    arrays = {key_on(number.partition("_")[0], cluster) for number, cluster in unknown}  # of ``123_4@other``
+    return make(accounts=scheduler.accounts(arrays)[0]) if arrays else ledger
 
 
 def _ended(

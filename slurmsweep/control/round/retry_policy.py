@@ -259,10 +259,7 @@ def decide_retries(
         if why:
             left[trial.number] = why
             continue
-        given = ResourceOverride()
-        if bounds and not policy.plain:
-            minutes = None if "time" in asks else _minutes(trial, policy, bounds)
-            given = ResourceOverride(minutes, None if "mem" in asks else _mib(trial, policy, bounds))
+        given = _given(trial, policy, bounds, asks) if bounds and not policy.plain else ResourceOverride()
         groups[given].append(trial.attempt_id)
         ended_so = trial.cause or str(trial.state)
         whys[trial.number] = f"{ended_so}; {reason} {given}".strip() if reason else f"{ended_so} {given}".strip()
@@ -370,26 +367,28 @@ def _beyond(trial: EndedTrial, bounds: Bounds, asks: frozenset[str]) -> str:
     return ""
 
 
-def _minutes(trial: EndedTrial, policy: RetryPolicy, bounds: Bounds) -> int | None:
-    """Return at least what a trial had before, more where that was too little; None where that is asked anyway."""
-    if bounds.minutes is None:
-        return None
-    had = [usage.asked_minutes for usage in trial.usages if usage.asked_minutes]
-    need = max([*had, bounds.minutes])
-    if trial.usages and trial.usages[-1].is_timeout:
-        need = max(need, policy.time_factor * (trial.usages[-1].asked_minutes or bounds.minutes))
-    need = min(need, bounds.most_minutes or need)
-    return math.ceil(need) if need > bounds.minutes else None
+def _given(trial: EndedTrial, policy: RetryPolicy, bounds: Bounds, asks: frozenset[str]) -> ResourceOverride:
+    """Return at least the time and memory that a trial had before, and more of what was too little.
+
+    The memory that it used counts where no source says what it had.
+    """
+    minutes = mib = None
+    newest = trial.usages[-1] if trial.usages else None
+    if bounds.minutes is not None and "time" not in asks:
+        wanted = [usage.asked_minutes for usage in trial.usages if usage.asked_minutes]
+        if newest and newest.is_timeout:
+            wanted.append(policy.time_factor * (newest.asked_minutes or bounds.minutes))
+        minutes = _above(bounds.minutes, wanted, bounds.most_minutes)
+    if bounds.memory_by == "mem" and "mem" not in asks:
+        wanted = [usage.asked_mib for usage in trial.usages if usage.asked_mib]
+        if newest and newest.is_out_of_memory:
+            wanted.append(policy.mem_factor * (newest.asked_mib or bounds.mib or newest.max_rss_mib or 0.0))
+        mib = _above(bounds.mib or 0.0, wanted, bounds.most_mib)
+    return ResourceOverride(minutes, mib)
 
 
-def _mib(trial: EndedTrial, policy: RetryPolicy, bounds: Bounds) -> int | None:
-    """Return likewise its memory. What it used counts where no source says what it had."""
-    if bounds.memory_by != "mem":
-        return None
-    had = [usage.asked_mib for usage in trial.usages if usage.asked_mib]
-    need = max([*had, bounds.mib or 0.0])
-    if trial.usages and trial.usages[-1].is_out_of_memory:
-        newest = trial.usages[-1]
-        need = max(need, policy.mem_factor * (newest.asked_mib or bounds.mib or newest.max_rss_mib or 0.0))
-    need = min(need, bounds.most_mib or need)
-    return math.ceil(need) if need > (bounds.mib or 0.0) else None
+def _above(asked: float, wanted: Sequence[float], most: float | None) -> int | None:
+    """Return the most that is wanted, up to ``most``; None where that is asked anyway."""
+    need = max([*wanted, asked])
+    need = min(need, most or need)
+    return math.ceil(need) if need > asked else None

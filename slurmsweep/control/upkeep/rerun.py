@@ -28,7 +28,8 @@ class Choice:
     """The trials that are meant; at least one of the three is given.
 
     Attributes:
-        trials: by number, ascending; those that are not there are met before long.
+        trials: by number, ascending; a range may be of any length, because the first number that the sweep does not
+            have ends the look.
         states: by state.
         where: only those of them that meet these; alone, of all that ended.
     """
@@ -69,7 +70,7 @@ def chosen_attempts(session: Session, choice: Choice) -> list[AttemptId]:
     return [trials[number].next_attempt for number in numbers]
 
 
-def delete(session: Session, choice: Choice) -> list[AttemptId]:
+def rerun(session: Session, choice: Choice) -> list[AttemptId]:
     """Let the points of these trials be run again, also of finished ones; return the attempts that may be claimed now.
 
     The sweep's own state stays: one that was stopped has to be resumed, as in W&B. Raises as :func:`chosen_attempts`.

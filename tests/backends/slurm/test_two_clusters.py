@@ -23,7 +23,7 @@ from slurmsweep.control.round.decide import Plan
 from slurmsweep.control.round.events import ignore
 from slurmsweep.control.round.reconcile import give_back, reconcile, recover_submissions
 from slurmsweep.control.snapshot import look, look_at_jobs
-from slurmsweep.control.upkeep.rerun import Choice, delete
+from slurmsweep.control.upkeep.rerun import Choice, rerun
 from slurmsweep.doctor.checks import try_out_on_nodes
 from slurmsweep.errors import SchedulerUnavailableError, SlurmsweepError, SubmissionUnknownError, UsageError
 from slurmsweep.state.lifecycle import TrialState
@@ -286,7 +286,7 @@ class Orders:
         submit_to(self.store, self.dice.choice([None, "other"]))
 
     def do_delete(self, session) -> None:
-        delete(session, Choice(states=frozenset({TrialState.KILLED, TrialState.CRASHED})))
+        rerun(session, Choice(states=frozenset({TrialState.KILLED, TrialState.CRASHED})))
 
     def do_mend(self, session) -> None:
         watch = WakeupJobs(session, SupervisorSettings(options=self.dice.choice([{}, {"clusters": "other"}])))

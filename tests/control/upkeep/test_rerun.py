@@ -7,7 +7,7 @@ import json
 import pytest
 
 from slurmsweep.control.session import Session
-from slurmsweep.control.upkeep.rerun import Choice, delete
+from slurmsweep.control.upkeep.rerun import Choice, rerun
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.state.check import check
 from slurmsweep.state.lifecycle import TrialState
@@ -31,7 +31,7 @@ def store(make_store):
 
 
 def test_a_finished_trial_is_run_again_as_its_next_attempt(store):
-    assert delete(Session(store), Choice(frozenset({2}))) == [AttemptId(2, 2)]
+    assert rerun(Session(store), Choice(frozenset({2}))) == [AttemptId(2, 2)]
 
     claim = store.claim(ME)
     assert claim.attempt_id == AttemptId(2, 2)
@@ -44,8 +44,8 @@ def test_a_finished_trial_is_run_again_as_its_next_attempt(store):
 def test_trials_are_chosen_by_state_too_and_twice_is_once(store):
     choice = Choice(frozenset({1}), frozenset({TrialState.FINISHED}))
 
-    assert delete(Session(store), choice) == [AttemptId(0, 2), AttemptId(1, 2), AttemptId(2, 2)]
-    assert delete(Session(store), Choice(frozenset({1}))) == []
+    assert rerun(Session(store), choice) == [AttemptId(0, 2), AttemptId(1, 2), AttemptId(2, 2)]
+    assert rerun(Session(store), Choice(frozenset({1}))) == []
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_cannot_be_deleted_is_said_and_nothing_changes(store, choice, error
     before = store.replay().head.sequence
 
     with pytest.raises(error, match=word):
-        delete(Session(store), choice)
+        rerun(Session(store), choice)
 
     assert store.replay().head.sequence == before
 
