@@ -7,7 +7,17 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import UsageError
-from slurmsweep.state.assignment import SEAT, whole_number
+from slurmsweep.state.assignment import (
+    BATCH_INDEX,
+    BATCH_JOB,
+    BATCH_SIZE,
+    EC2_INSTANCE,
+    EC2_REGION,
+    ECS_URI,
+    SAGEMAKER_JOB,
+    SEAT,
+    whole_number,
+)
 from slurmsweep.state.owner import JobPlace, Owner
 
 if TYPE_CHECKING:
@@ -16,12 +26,6 @@ if TYPE_CHECKING:
 #: Field of /proc/<pid>/stat after the command's closing bracket: start time in clock ticks since boot (proc(5)).
 _START_FIELD = 19
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
-
-#: Variables of jobs of AWS: :mod:`.place` says what they mean. Those of EC2 are set by ``slurmsweep listen`` for its
-#: agents: which machine they run on, and where.
-BATCH_JOB, BATCH_INDEX, BATCH_SIZE = "AWS_BATCH_JOB_ID", "AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE"
-SAGEMAKER_JOB, ECS_URI = "TRAINING_JOB_NAME", "ECS_CONTAINER_METADATA_URI_V4"
-EC2_INSTANCE, EC2_REGION = "SLURMSWEEP_EC2_INSTANCE", "SLURMSWEEP_EC2_REGION"
 
 #: One of these is set in every job of a service.
 _OF_SERVICES = (BATCH_JOB, BATCH_INDEX, SAGEMAKER_JOB, EC2_INSTANCE, EC2_REGION, ECS_URI)

@@ -14,8 +14,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.agents.identity import ECS_URI
 from slurmsweep.errors import SchedulerUnavailableError, UsageError
+from slurmsweep.state.assignment import ECS_URI
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

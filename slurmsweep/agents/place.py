@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.agents.identity import (
+from slurmsweep.errors import UsageError
+from slurmsweep.state.assignment import (
     BATCH_INDEX,
     BATCH_JOB,
     BATCH_SIZE,
@@ -20,9 +21,9 @@ from slurmsweep.agents.identity import (
     EC2_REGION,
     ECS_URI,
     SAGEMAKER_JOB,
+    SUBMISSION,
+    whole_number,
 )
-from slurmsweep.errors import UsageError
-from slurmsweep.state.assignment import SUBMISSION, whole_number
 from slurmsweep.state.owner import JobPlace
 
 if TYPE_CHECKING:

@@ -33,6 +33,12 @@ SUBMISSION = "SLURMSWEEP_SUBMISSION"
 #: on, among those that run at a time.
 LOCAL = "SLURMSWEEP_LOCAL"
 
+#: Variables of jobs of AWS: ``agents/place.py`` says what they mean. Those of EC2 are set by ``slurmsweep listen`` for
+#: its agents: which machine they run on, and where.
+BATCH_JOB, BATCH_INDEX, BATCH_SIZE = "AWS_BATCH_JOB_ID", "AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE"
+SAGEMAKER_JOB, ECS_URI = "TRAINING_JOB_NAME", "ECS_CONTAINER_METADATA_URI_V4"
+EC2_INSTANCE, EC2_REGION = "SLURMSWEEP_EC2_INSTANCE", "SLURMSWEEP_EC2_REGION"
+
 #: Elements of one such array: the text is one variable, which the system limits to 128 KiB (execve(2)).
 MAX_SLOTS = 5000
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from served import served
 
 from slurmsweep.agents import metadata, place
-from slurmsweep.agents.identity import ECS_URI, array_of, place_of, stands_by, this_process
+from slurmsweep.agents.identity import array_of, place_of, stands_by, this_process
 from slurmsweep.backends import registry
 from slurmsweep.errors import SchedulerUnavailableError, SlurmsweepError, UsageError
+from slurmsweep.state.assignment import ECS_URI
 from slurmsweep.state.owner import JobPlace
 
 UUID = "1b0f3c1e-8a52-4d7f-9d5f-0a6f1c2d3e4f"
