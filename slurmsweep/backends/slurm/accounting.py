@@ -32,7 +32,7 @@ def accounts(jobs: Collection[str]) -> tuple[dict[JobRef, Account], str]:
 def count_restarts(jobs: Collection[str]) -> JobRestarts:
     """Return how starts of arrays or plain jobs ended that did not complete: requeued ones only accounting keeps.
 
-    One sacct call a cluster. Never raises: where that does not answer, the result says so.
+    One sacct call a cluster and a thousand jobs. Never raises: where sacct does not answer, the result says so.
     """
     if not jobs:
         return JobRestarts()

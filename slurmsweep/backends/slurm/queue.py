@@ -52,7 +52,7 @@ _CUT = "..."
 
 
 def ask(jobs: Iterable[str], wanted: Collection[JobRef] = ()) -> Answer:
-    """Ask about arrays or plain jobs by key: of each cluster one squeue call, and at most one sacct call.
+    """Ask about arrays or plain jobs by key: for a thousand of a cluster one squeue call, and at most one sacct call.
 
     squeue knows everything that lives, and what ended within MinJobAge. sacct (where there is accounting) knows what
     ended before, and is asked for ``wanted`` jobs that squeue does not know. It lags by seconds, so squeue's word
