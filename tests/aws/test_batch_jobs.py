@@ -12,7 +12,7 @@ from slurmsweep.backends.aws import batch_jobs, client, service
 from slurmsweep.backends.aws.batch import BatchBackend
 from slurmsweep.backends.base import JobSource, SubmitOptions
 from slurmsweep.backends.keys import JobRef
-from slurmsweep.errors import SchedulerUnavailableError, SubmissionRefusedError, SubmissionUnknownError, UsageError
+from slurmsweep.errors import SchedulerUnavailableError, SubmissionRefusedError, SubmissionUnknownError
 from slurmsweep.state.lifecycle import TrialState
 
 CLUSTER = "batch:eu-west-1"
@@ -224,13 +224,3 @@ def test_what_jobs_asked_for_and_how_they_ended_is_told(batch, send, with_progra
         (task, 30, 2048, 1) for task in range(3)
     }
     assert BatchBackend().restarts([key]).ends == {"exit 3": 1}
-
-
-def test_without_boto3_nothing_is_known_of_jobs(monkeypatch):
-    def missing() -> None:
-        raise UsageError("jobs in AWS need boto3")
-
-    monkeypatch.setattr(client, "require_boto3", missing)
-    for ask in (BatchBackend().poll, BatchBackend().cancel):
-        with pytest.raises(SchedulerUnavailableError, match="could not be asked about: jobs in AWS need boto3"):
-            ask([f"1c7f@{CLUSTER}"])

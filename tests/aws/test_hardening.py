@@ -15,7 +15,9 @@ import pytest
 from aws.standin import model
 from cli.test_json import validate
 
-from slurmsweep.backends.aws import service
+from slurmsweep.backends import registry
+from slurmsweep.backends.aws import client, service
+from slurmsweep.errors import SchedulerUnavailableError, UsageError
 
 #: Until a test says that trials may go on they run.
 SCRIPT = """
@@ -107,6 +109,27 @@ def test_where_boto3_is_missing_a_sweep_is_shown_as_the_journal_knows_it(
     assert (status.returncode, "2 pending" in status.stdout, words in status.stderr) == (0, True, True)
     assert (cancelled.returncode, words in cancelled.stderr) == (4, True)
     assert "Its jobs were not cancelled: give the order again" in cancelled.stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "key"),
+    [
+        ("batch", "1c7f@batch:eu-west-1"),
+        ("ecs", "158d1c8083dd49d6b527399fd6414f5c@ecs:eu-west-1/sweeps"),
+        ("sagemaker", "slurmsweep-abcd1234-00000000-0@sagemaker:eu-west-1"),
+        ("sqs", "sweeps/slurmsweep-abcd1234-00000000:1@sqs:eu-west-1"),
+        ("sqs", "i-0123456789abcdef0@ec2:eu-west-1"),
+    ],
+)
+def test_without_boto3_nothing_is_known_of_jobs_of_any_service(monkeypatch, word, key):
+    def missing() -> None:
+        raise UsageError("jobs in AWS need boto3")
+
+    monkeypatch.setattr(client, "require_boto3", missing)
+    backend = registry.service(word)
+    for ask in (backend.poll, *([backend.cancel] if backend.endable([key]) else [])):
+        with pytest.raises(SchedulerUnavailableError, match="could not be asked about: jobs in AWS need boto3"):
+            ask([key])
 
 
 def test_a_new_sweep_whose_submission_was_not_answered_stays_though_the_jobs_cannot_be_looked_for(
