@@ -45,9 +45,9 @@ def words_before(environ: Mapping[str, str]) -> list[str]:
 
 
 def search_path(environ: Mapping[str, str]) -> str:
-    """Return the ``PATH`` of a trial's command, this interpreter's folder at its end.
+    """Return the ``PATH`` of a trial's command, with this interpreter's folder at its end.
 
-    There an environment that the user activated stays first. W&B's ``${interpreter}`` is the word ``python``, which a
+    An environment that the user activated stays before it. W&B's ``${interpreter}`` is the word ``python``, which a
     Debian machine does not have outside a virtual environment.
     """
     folders = (environ.get("PATH", os.defpath), os.path.dirname(sys.executable))

@@ -27,7 +27,10 @@ _LIST = re.compile(r"(?:[0-9]|GPU-|MIG-)[^,\s]*(?:,(?:[0-9]|GPU-|MIG-)[^,\s]*)*"
 
 
 def share(gpus: Sequence[str], seat: int, seats: int) -> Sequence[str]:
-    """Return the GPUs of a seat (0..): neighbours, as many as others get or one more; one, shared, of too few."""
+    """Return the GPUs of a seat (0..), neighbours in the list: as many as other seats get, or one more.
+
+    Where there are fewer GPUs than seats it is one, which several seats share.
+    """
     first = seat * len(gpus) // seats
     return gpus[first : max(first + 1, (seat + 1) * len(gpus) // seats)]
 

@@ -91,7 +91,7 @@ def copy_changed(copies: Mapping[str, str]) -> None:
 
 
 def _code_files(root: str, include: Chooser | None, exclude: Chooser | None) -> Iterator[str]:
-    includes, excludes = _asked(include, root), _asked(exclude, root)
+    includes, excludes = _by_path(include, root), _by_path(exclude, root)
     for folder, inner, names in os.walk(root):
         mine = _NOT_CODE if folder == root else ()
         inner[:] = sorted(
@@ -104,7 +104,7 @@ def _code_files(root: str, include: Chooser | None, exclude: Chooser | None) -> 
                 yield path
 
 
-def _asked(chooser: Chooser | None, root: str) -> Callable[[str], Any] | None:
+def _by_path(chooser: Chooser | None, root: str) -> Callable[[str], Any] | None:
     """Return the script's function as one of a path only; wandb also accepts a function of path and root."""
     if chooser is None:
         return None

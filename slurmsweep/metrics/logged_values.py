@@ -129,7 +129,7 @@ class _Piece:
         values: the finite ones.
         steps: of each of them.
         lowest, highest: of them; infinite where there are none.
-        broken_at: behind how many of them the last one that was not finite stands; None for none.
+        broken_at: how many of them came before the last value that was not finite; None where all were finite.
     """
 
     def __init__(self, rows: Rows, value_of: Callable[[dict[str, Any]], float | None]) -> None:

@@ -169,7 +169,7 @@ class Measuring:
         """Return why nothing was logged at all."""
         if any(reading.source == "wandb" for reading in self._logged.values()):
             return "its wandb run is empty: it ended before wandb wrote"
-        unseen = self._follower.unseen
+        unseen = self._follower.files.unseen
         if unseen:
             remedy = "another machine's disk?" if os.path.isabs(unseen[0]) else "give dir= an absolute path"
             return f"its wandb run is not seen from here: {remedy} (wandb said {unseen[0]})"

@@ -146,6 +146,9 @@ class MetricsFollower:
         layout, attempt_id, first, is_over: as of :class:`FollowedFiles`.
         goals: ``minimize`` or ``maximize`` by name as logged (dots reach into nested values): it decides which of
             several summaries (``summary="min,max"``) counts.
+
+    Attributes:
+        files: that are read.
     """
 
     def __init__(
@@ -158,22 +161,20 @@ class MetricsFollower:
         is_over: bool = False,
     ) -> None:
         self._goals = goals
-        self._files = FollowedFiles(
-            layout, attempt_id, first, lambda rows: _Source(rows, goals), goals, is_over=is_over
-        )
+        self.files = FollowedFiles(layout, attempt_id, first, lambda rows: _Source(rows, goals), goals, is_over=is_over)
 
     def read(self) -> dict[str, MetricReading]:
         """Return each metric so far, from the first of the sources that logged it.
 
         Raises OSError if a file that is there cannot be read.
         """
-        sources = self._files.native()
+        sources = self.files.native()
         native = self._over(sources, "native") if sources else {}
         found = {name: reading for name, reading in native.items() if reading.steps}
         if len(found) == len(self._goals):
             return found
         otherwise = native
-        for origin, others in self._files.without_client():
+        for origin, others in self.files.without_client():
             logged = self._over(others, origin if others else None)
             otherwise = otherwise or logged
             for name, reading in logged.items():
@@ -192,11 +193,6 @@ class MetricsFollower:
                 value = next((value[key] for key in keys if key in value), None)
             readings[name] = MetricReading(number(value), sum(part.steps for part in parts), origin)
         return readings
-
-    @property
-    def unseen(self) -> list[str]:
-        """Places where wandb said that it writes runs, of those that :meth:`read` could not see."""
-        return self._files.unseen
 
 
 def read_summary(layout: Layout, attempt_id: AttemptId, first: int = 1) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class FoundRun(NamedTuple):
 
     @property
     def begun(self) -> tuple[int, str, int, int, int]:
-        """Sorts runs by when they began: attempt and second; in a second as the log, or wandb's number, says."""
+        """What sorts runs by when they began: attempt and second, then place in the log, then wandb's number."""
         folder, run_id = os.path.basename(os.path.dirname(self.path)), os.path.basename(self.path)[4:-6]
         found = _BEGUN.match(folder)
         number = folder[found.end() :].removeprefix(run_id)[1:] if found else ""
