@@ -280,17 +280,17 @@ def attend(child: Child, environ: Mapping[str, str], watch: TrialWatch | None = 
 
     Once asked, all processes of the command have the grace. The second request by a signal terminates them, the third
     kills them; so does the end of the grace. A command may hear Slurm's order, and end, before this process hears it:
-    it was asked to, too. Where ``watch`` says so the command is asked as by a SIGTERM for the
-    agent, which itself goes on.
+    it was asked to, too. Where ``watch`` says so the command is asked as by a SIGTERM for the agent, which itself goes
+    on.
     """
     asked = Requests()
     is_terminated = False
-    deadline: float | None = None
+    deadline: float | None = None  # the end of the grace; none as long as the command was not asked to end
     while not child.is_over():
-        if watch and asked == Requests() and watch.is_due and watch.look():
+        if watch and deadline is None and watch.is_due and watch.look():
             asked, deadline = Requests(is_early=True), time.monotonic() + signals.grace(signal.SIGTERM, environ)
             child.ask_to_stop(signals.signal_for_command(signal.SIGTERM, environ))
-        moment = watch.due if watch and asked == Requests() else deadline
+        moment = watch.due if watch and deadline is None else deadline
         number = child.wait(None if moment is None else max(_SHORTEST_WAIT, moment - time.monotonic()))
         if number is None:
             if deadline is not None and time.monotonic() >= deadline:
@@ -308,8 +308,10 @@ def attend(child: Child, environ: Mapping[str, str], watch: TrialWatch | None = 
             child.ask_to_stop(signal.SIGTERM)
         else:
             child.kill()
-    number = child.overtaken_by() if asked == Requests() else None
-    return asked._replace(stop=number) if number and signals.asks_to_stop(number) else asked
+    if deadline is not None:
+        return asked
+    number = child.overtaken_by()
+    return Requests(stop=number if number and signals.asks_to_stop(number) else None)
 
 
 def _outcome(store: SweepStore, attempt_id: AttemptId, ended: CommandEnd, given: Furnished) -> Outcome:

@@ -28,6 +28,9 @@ _WARNING_VARIABLE = "SLURMSWEEP_WARNING_SECONDS"
 _LIMIT_VARIABLE = "SLURMSWEEP_TIME_LIMIT_SECONDS"
 _WARNING = 60.0
 
+#: Seconds before the time limit at which the grace is over, so that the outcome can be recorded.
+_MARGIN = 15
+
 #: Seconds between two looks at a trial that may be stopped early, at most, and the variable that says others.
 _LOOKS = 5.0
 _LOOKS_VARIABLE = "SLURMSWEEP_EARLY_TERMINATE_SECONDS"
@@ -101,9 +104,9 @@ def grace(number: signal.Signals, environ: Mapping[str, str]) -> float:
         return delay
     until = seconds_to_warning(environ) if number is signal.SIGALRM else None
     if until is None:
-        return max(delay, _seconds(environ, _WARNING_VARIABLE, 0) - 15)
+        return max(delay, _seconds(environ, _WARNING_VARIABLE, 0) - _MARGIN)
     warned = _seconds(environ, _LIMIT_VARIABLE, 0) - until
-    return max(min(delay, warned), warned - 15)
+    return max(min(delay, warned), warned - _MARGIN)
 
 
 def seconds_to_warning(environ: Mapping[str, str]) -> float | None:
