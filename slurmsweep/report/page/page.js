@@ -30,8 +30,18 @@
     : Math.abs(v) >= 1e5 || (v && Math.abs(v) < 1e-3) ? v.toExponential(2).replace(/\.?0+e/, "e") : String(+v.toPrecision(4));
   const clock = s => s < 60 ? `${short(+s.toFixed(1))}s` : s < 3600 ? `${s / 60 | 0}m ${String(Math.round(s) % 60).padStart(2, "0")}s`
     : s < 86400 ? `${s / 3600 | 0}h ${String((s / 60 | 0) % 60).padStart(2, "0")}m` : `${s / 86400 | 0}d ${String((s / 3600 | 0) % 24).padStart(2, "0")}h`;
+  const hasEnded = i => !Number.isNaN(ended[i]), hasStarted = i => !Number.isNaN(started[i]);
+  const endOf = i => hasEnded(i) ? ended[i] : M.made;  // one that runs goes on until the page was made
+  const signOf = c => c.goal === "maximize" ? -1 : 1, arrowOf = c => c.goal === "minimize" ? "↓" : "↑";
+  const quantile = (ascending, share) => ascending[Math.min(ascending.length - 1, Math.floor(share * ascending.length))];
   const words = (c, i) => isNone(c, i) ? "" : c.levels ? c.levels[c.vals[i]] : c.time ? clock(c.vals[i]) : short(c.vals[i]);
-  const make = (tag, text, kind) => { const e = document.createElement(tag); if (text !== undefined) e.textContent = text; if (kind) e.className = kind; return e; };
+  function make(tag, text, kind) {
+    const e = document.createElement(tag);
+    if (text !== undefined) e.textContent = text;
+    if (kind) e.className = kind;
+    return e;
+  }
+  const pillOf = name => "pill s-" + name.replace(" ", "-");
 
   // ---- what is chosen: one text filters every panel ------------------------------------------------------------------
   let metric = metrics[0], chosen = [], shade = new Int8Array(N), ranked = [], focus = -1, dragging = false;
@@ -40,7 +50,7 @@
     shade.fill(-1);
     ranked = [];
     if (!metric) return;
-    const v = metric.vals, sign = metric.goal === "maximize" ? -1 : 1;
+    const v = metric.vals, sign = signOf(metric);
     for (let i = 0; i < N; i++) if (isFinite(v[i])) ranked.push(i);
     ranked.sort((a, b) => sign * (v[b] - v[a]));
     ranked.forEach((i, place) => { shade[i] = Math.min(8, place * 9 / ranked.length | 0); });
@@ -205,19 +215,30 @@
     const box = $("detail");
     box.hidden = i < 0;
     if (i < 0) return;
-    box.replaceChildren(make("strong", `trial ${trial.vals[i]}`), make("span", words(state, i), "pill s-" + words(state, i).replace(" ", "-")));
+    box.replaceChildren(make("strong", `trial ${trial.vals[i]}`), make("span", words(state, i), pillOf(words(state, i))));
     const list = make("dl");
     for (const c of [metric, ...metrics.filter(m => m !== metric), ...byImportance, seconds, memory, node, cause, error])
       if (c && !isNone(c, i)) list.append(make("dt", c.name), make("dd", words(c, i)));
     box.append(list, make("code", `slurmsweep show ${M.command} ${trial.vals[i]}`));
   }
-  const text = (g, words_, x, y, align = "left", fill = ink.soft, most = 0) => {
+  function cut(g, label, most) {
+    while (label.length > 2 && g.measureText(label).width > most) label = label.slice(0, -2) + "…";
+    return label;
+  }
+  const text = (g, label, x, y, align = "left", fill = ink.soft, most = Infinity) => {
     g.fillStyle = fill;
     g.textAlign = align;
-    if (most) while (words_.length > 2 && g.measureText(words_).width > most) words_ = words_.slice(0, -2) + "…";
-    g.fillText(words_, x, y);
+    g.fillText(cut(g, label, most), x, y);
   };
-  const line = (g, x0, y0, x1, y1, stroke) => { g.strokeStyle = stroke; g.beginPath(); g.moveTo(x0, y0); g.lineTo(x1, y1); g.stroke(); };
+  function path(g, points) {
+    g.beginPath();
+    points.forEach(([x, y], k) => k ? g.lineTo(x, y) : g.moveTo(x, y));
+  }
+  const line = (g, x0, y0, x1, y1, stroke) => {
+    g.strokeStyle = stroke;
+    path(g, [[x0, y0], [x1, y1]]);
+    g.stroke();
+  };
 
   // ---- axes ------------------------------------------------------------------------------------------------------------
   const axes = new Map(), bareAxes = new Map();
@@ -248,7 +269,7 @@
     } else {
       const sorted = Array.from(c.vals).filter(isFinite).sort((a, b) => a - b), above = sorted.filter(v => v > 0);
       let lo = sorted[0] ?? 0, hi = sorted[sorted.length - 1] ?? 1, cut = 0;
-      const q = share => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+      const q = share => quantile(sorted, share);
       const log = above.length > 1 && (c.log || (c.role === "metric" && lo > 0 && q(0.95) / q(0.05) > 50)) && lo >= 0 && hi > above[0];
       const zero = log && lo === 0;  // it has a place of its own: a logarithmic axis has none for it
       if (log) lo = above[0];
@@ -315,7 +336,8 @@
     }
     g.globalAlpha = 1;
   }
-  const some = (list, most) => { if (list.length <= most) return list; const found = []; for (let k = 0; k < most; k++) found.push(list[Math.floor(k * list.length / most)]); return found; };
+  const some = (list, most) => list.length <= most ? list
+    : Array.from({ length: most }, (_, k) => list[Math.floor(k * list.length / most)]);
   function drawParallel(g, p) {
     const all = shown.map(axisOf), xs = places(p);
     if (!cache || cache.width !== p.base.width || cache.height !== p.base.height) {  // trials that are not chosen, drawn once
@@ -334,7 +356,7 @@
       if (axis.none) line(g, xs[k] - 6, yOf(p, 0), xs[k] + 6, yOf(p, 0), ink.ink);
       const gap = Math.min(96, shown.length > 1 ? xs[1] - xs[0] : 96), last = k === shown.length - 1;
       let before = Infinity;
-      for (const [at, words_] of axis.ticks) {
+      for (const [at, label] of axis.ticks) {
         const y = yOf(p, at);
         if (before - y < 11) continue;
         before = y;
@@ -342,26 +364,24 @@
         g.strokeStyle = ink.card;
         g.lineWidth = 3;
         g.textAlign = last ? "left" : "right";
-        let said = words_;
-        while (said.length > 2 && g.measureText(said).width > gap - 14) said = said.slice(0, -2) + "…";
+        const said = cut(g, label, gap - 14);
         g.strokeText(said, xs[k] + (last ? 7 : -7), y + 4);
         g.lineWidth = 1;
         text(g, said, xs[k] + (last ? 7 : -7), y + 4, last ? "left" : "right", ink.ink);
       }
       g.font = `${axis.c === metric ? "600 " : ""}12px system-ui, sans-serif`;
-      let title = axis.c.name + (axis.c.goal ? (axis.c.goal === "minimize" ? " ↓" : " ↑") : "");
-      while (title.length > 2 && g.measureText(title).width > gap) title = title.slice(0, -2) + "…";
+      const title = cut(g, axis.c.name + (axis.c.goal ? " " + arrowOf(axis.c) : ""), gap);
       const half = g.measureText(title).width / 2;
       text(g, title, Math.max(half + 2, Math.min(p.w - half - 2, xs[k])), 16, "center", k === active && document.activeElement === p.base ? ink.accent : ink.ink);
       g.font = "11px system-ui, sans-serif";
       const span = brushed(axis);
       if (span) {
-        g.fillStyle = ink.accent;
+        const box = [xs[k] - 8, yOf(p, span[1]) - 2, 16, yOf(p, span[0]) - yOf(p, span[1]) + 4];
+        g.strokeStyle = g.fillStyle = ink.accent;
         g.globalAlpha = 0.2;
-        g.fillRect(xs[k] - 8, yOf(p, span[1]) - 2, 16, yOf(p, span[0]) - yOf(p, span[1]) + 4);
+        g.fillRect(...box);
         g.globalAlpha = 1;
-        g.strokeStyle = ink.accent;
-        g.strokeRect(xs[k] - 8, yOf(p, span[1]) - 2, 16, yOf(p, span[0]) - yOf(p, span[1]) + 4);
+        g.strokeRect(...box);
       }
     });
   }
@@ -378,7 +398,10 @@
     const [a, b] = [Math.min(from, to), Math.max(from, to)];
     replaceTerms(t => t.c === axis.c, b - a < 0.01 ? [] : axis.inverse(a, b));
   }
-  const axisAt = (p, x) => { const xs = places(p); let best = 0; xs.forEach((at, k) => { if (Math.abs(at - x) < Math.abs(xs[best] - x)) best = k; }); return best; };
+  function axisAt(p, x) {
+    const away = places(p).map(at => Math.abs(at - x));
+    return Math.max(0, away.indexOf(Math.min(...away)));
+  }
   const parallel = panel("parallel", () => Math.max(280, Math.min(420, innerHeight * 0.45)), drawParallel, (x, y, p) => {
     const xs = places(p), all = shown.map(axisOf);
     const k = Math.max(0, Math.min(xs.length - 2, xs.findIndex((at, n) => n + 1 < xs.length && x < xs[n + 1]))), share = (x - xs[k]) / (xs[k + 1] - xs[k] || 1);
@@ -388,9 +411,8 @@
     return best;
   }, (g, i, p) => {
     g.lineWidth = 2.5;
-    g.beginPath();
     const xs = places(p);
-    shown.map(axisOf).forEach((a, k) => k ? g.lineTo(xs[k], yOf(p, a.pos[i])) : g.moveTo(xs[k], yOf(p, a.pos[i])));
+    path(g, shown.map((c, k) => [xs[k], yOf(p, axisOf(c).pos[i])]));
     g.stroke();
   });
   const posAt = (p, y) => Math.max(0, Math.min(1, (p.h - bottom_ - y) / (p.h - top_ - bottom_)));
@@ -410,7 +432,13 @@
       drag.to = posAt(parallel, e.offsetY);
       if (!wanted) wanted = requestAnimationFrame(() => { wanted = 0; if (drag) brush(drag.axis, drag.from, drag.to); });
     });
-    const release = () => { if (!drag) return; const d = drag; drag = null; dragging = false; brush(d.axis, d.from, d.to); };
+    const release = () => {
+      if (!drag) return;
+      const { axis, from, to } = drag;
+      drag = null;
+      dragging = false;
+      brush(axis, from, to);
+    };
     base.addEventListener("pointerup", release);
     base.addEventListener("pointercancel", release);
     for (const event of ["focus", "blur"]) base.addEventListener(event, () => parallel.paint());
@@ -434,85 +462,141 @@
 
   // ---- best so far, each parameter, two metrics: points ----------------------------------------------------------------
   const frame = (p, x0 = 58, x1 = 12, y0 = 14, y1 = 30) => ({ x: at => x0 + at * (p.w - x0 - x1), y: at => p.h - y1 - at * (p.h - y0 - y1) });
-  const dots = (g, list, x, y, size) => { for (const i of list) { g.fillStyle = colour(i); g.fillRect(x(i) - size / 2, y(i) - size / 2, size, size); } };
-  const nearest = (list, x, y, px, py) => { let best = -1, least = 100; for (const i of list) { const d = (x(i) - px) ** 2 + (y(i) - py) ** 2; if (d <= least) { least = d; best = i; } } return best; };
+  const hasValue = i => isFinite(metric.vals[i]);
   const ring = (g, x, y) => { g.beginPath(); g.arc(x, y, 6, 0, 7); g.stroke(); };
-  function scale(g, p, axis, f, ticks, label) {
-    for (const [at, words_] of axis.ticks) { line(g, f.x(0), f.y(at), f.x(1), f.y(at), ink.line); text(g, words_, f.x(0) - 6, f.y(at) + 4, "right", ink.soft, f.x(0) - 8); }
-    for (const [at, words_] of ticks) text(g, words_, f.x(at), p.h - 13, at < 0.03 ? "left" : at > 0.97 ? "right" : "center");
-    if (label) text(g, label, f.x(1), p.h - 1, "right");
+  function dots(g, list, x, y, size) {
+    for (const i of list) {
+      g.fillStyle = colour(i);
+      g.fillRect(x(i) - size / 2, y(i) - size / 2, size, size);
+    }
   }
-  let order = [];
+  function nearest(list, x, y, px, py) {
+    let best = -1, least = 100;
+    for (const i of list) {
+      const d = (x(i) - px) ** 2 + (y(i) - py) ** 2;
+      if (d <= least) { least = d; best = i; }
+    }
+    return best;
+  }
+  function scale(g, p, axis, f, ticks, title) {
+    for (const [at, label] of axis.ticks) {
+      line(g, f.x(0), f.y(at), f.x(1), f.y(at), ink.line);
+      text(g, label, f.x(0) - 6, f.y(at) + 4, "right", ink.soft, f.x(0) - 8);
+    }
+    for (const [at, label] of ticks) text(g, label, f.x(at), p.h - 13, at < 0.03 ? "left" : at > 0.97 ? "right" : "center");
+    if (title) text(g, title, f.x(1), p.h - 1, "right");
+  }
+  // A panel with one point a trial. `placed(p)` returns its frame, its axes, the chosen trials that have a point, which
+  // trials have one, and where; null where there is no metric.
+  function pointPanel(id, height, placed, draw) {
+    panel(id, height, (g, p) => {
+      const at = placed(p);
+      if (at) draw(g, p, at);
+    }, (x, y, p) => {
+      const at = placed(p);
+      return at ? nearest(at.list, at.x, at.y, x, y) : -1;
+    }, (g, i, p) => {
+      const at = placed(p);
+      if (at && at.has(i)) ring(g, at.x(i), at.y(i));
+    });
+  }
+
+  let order = [];  // of all trials that have ended with a value, as they ended
   const orderX = new Float32Array(N);
-  const sorted = () => { order = Array.from({ length: N }, (_, i) => i).filter(i => ended[i] === ended[i] && metric && isFinite(metric.vals[i])).sort((a, b) => ended[a] - ended[b]); order.forEach((i, k) => { orderX[i] = order.length < 2 ? 0.5 : k / (order.length - 1); }); };
-  const placed = () => order.filter(i => sel[i]);
-  panel("history", 330, (g, p) => {
-    if (!metric) return;
-    const f = frame(p), axis = axisOf(metric, false), list = placed(), sign = metric.goal === "maximize" ? -1 : 1;
+  function orderByEnd() {
+    order = Array.from({ length: N }, (_, i) => i).filter(i => metric && hasEnded(i) && hasValue(i)).sort((a, b) => ended[a] - ended[b]);
+    order.forEach((i, k) => { orderX[i] = order.length < 2 ? 0.5 : k / (order.length - 1); });
+  }
+  pointPanel("history", 330, p => {
+    if (!metric) return null;
+    const f = frame(p), axis = axisOf(metric, false);
+    return { f, axis, list: order.filter(i => sel[i]), has: i => hasEnded(i) && hasValue(i), x: i => f.x(orderX[i]), y: i => f.y(axis.pos[i]) };
+  }, (g, p, { f, axis, list, x, y }) => {
     scale(g, p, axis, f, [[0, "1"], [0.5, String(Math.round(order.length / 2))], [1, String(order.length)]], "");
     text(g, "trials in the order in which they ended", f.x(0.5), p.h - 1, "center");
-    dots(g, [...list].sort((a, b) => shade[a] - shade[b]), i => f.x(orderX[i]), i => f.y(axis.pos[i]), list.length > 2000 ? 2.5 : 4);
+    dots(g, [...list].sort((a, b) => shade[a] - shade[b]), x, y, list.length > 2000 ? 2.5 : 4);
+    const steps = [];
+    let best = Infinity;
+    for (const i of list) if (signOf(metric) * metric.vals[i] < best) {
+      best = signOf(metric) * metric.vals[i];
+      if (steps.length) steps.push([x(i), steps[steps.length - 1][1]]);
+      steps.push([x(i), y(i)]);
+    }
+    if (steps.length) steps.push([f.x(1), steps[steps.length - 1][1]]);
     g.strokeStyle = ink.accent;
     g.lineWidth = 2;
-    g.beginPath();
-    let best = Infinity, y = null;
-    for (const i of list) if (sign * metric.vals[i] < best) {
-      best = sign * metric.vals[i];
-      if (y === null) g.moveTo(f.x(orderX[i]), f.y(axis.pos[i])); else { g.lineTo(f.x(orderX[i]), y); g.lineTo(f.x(orderX[i]), f.y(axis.pos[i])); }
-      y = f.y(axis.pos[i]);
-    }
-    if (y !== null) g.lineTo(f.x(1), y);
+    path(g, steps);
     g.stroke();
-  }, (x, y, p) => metric ? nearest(placed(), i => frame(p).x(orderX[i]), i => frame(p).y(axisOf(metric, false).pos[i]), x, y) : -1,
-  (g, i, p) => { if (metric && ended[i] === ended[i] && isFinite(metric.vals[i])) ring(g, frame(p).x(orderX[i]), frame(p).y(axisOf(metric, false).pos[i])); });
+  });
 
-  const cell = (p, k) => { const across = Math.max(1, Math.min(byImportance.length, Math.floor(p.w / 230))), w = p.w / across, x = (k % across) * w, y = Math.floor(k / across) * 176;
-    return { w, x: at => x + 48 + at * (w - 64), y: at => y + 138 - at * 112, left: x, top: y }; };
-  const sliced = () => byImportance.slice(0, 24);
-  const sliceHeight = w => Math.max(1, Math.ceil(sliced().length / Math.max(1, Math.min(byImportance.length, Math.floor(w / 230))))) * 176;
+  const SLICE = 176, sliced = byImportance.slice(0, 24);
+  const acrossOf = w => Math.max(1, Math.min(byImportance.length, Math.floor(w / 230)));
+  const sliceHeight = w => Math.max(1, Math.ceil(sliced.length / acrossOf(w))) * SLICE;
+  function cell(p, k) {
+    const across = acrossOf(p.w), w = p.w / across, left = (k % across) * w, top = Math.floor(k / across) * SLICE;
+    return { w, left, top, x: at => left + 48 + at * (w - 64), y: at => top + 138 - at * 112 };
+  }
   const jitter = i => ((i * 2654435761 % 4096) / 4096 - 0.5);
   const inside = (axis, at) => axis.c.levels ? 0.09 + 0.82 * at : at;
   const sliceX = (axis, f, i) => f.x(inside(axis, axis.pos[i])) + (axis.c.levels || isNone(axis.c, i) ? jitter(trial.vals[i]) * Math.min(26, (f.w - 64) / (axis.ticks.length + 1) * 0.5) : 0);
+  const sliceY = (f, i) => f.y(axisOf(metric, false).pos[i]);
   panel("slices", sliceHeight, (g, p) => {
     if (!metric) return;
-    const value = axisOf(metric, false), list = some(chosen.filter(i => isFinite(metric.vals[i])), 4000);
-    sliced().forEach((c, k) => {
+    const list = some(chosen.filter(hasValue), 4000);
+    sliced.forEach((c, k) => {
       const f = cell(p, k), axis = axisOf(c);
-      for (const [at, words_] of value.ticks) { line(g, f.x(0), f.y(at), f.x(1), f.y(at), ink.line); text(g, words_, f.x(0) - 5, f.y(at) + 4, "right", ink.soft, 42); }
+      for (const [at, label] of axisOf(metric, false).ticks) {
+        line(g, f.x(0), f.y(at), f.x(1), f.y(at), ink.line);
+        text(g, label, f.x(0) - 5, f.y(at) + 4, "right", ink.soft, 42);
+      }
       let before = -Infinity;
-      axis.ticks.forEach(([at, words_]) => { const x = f.x(inside(axis, at)), half = Math.min(60, g.measureText(words_).width) / 2; if (x - half > before + 4) { text(g, words_, x, f.top + 156, "center", ink.soft, 60); before = x + half; } });
+      for (const [at, label] of axis.ticks) {
+        const x = f.x(inside(axis, at)), half = Math.min(60, g.measureText(label).width) / 2;
+        if (x - half <= before + 4) continue;
+        text(g, label, x, f.top + 156, "center", ink.soft, 60);
+        before = x + half;
+      }
       g.font = "600 12px system-ui, sans-serif";
       text(g, c.name, f.x(0), f.top + 14, "left", ink.ink, f.w - 60);
       g.font = "11px system-ui, sans-serif";
       g.globalAlpha = list.length > 1500 ? 0.6 : 0.9;
-      dots(g, list, i => sliceX(axis, f, i), i => f.y(value.pos[i]), list.length > 1500 ? 2 : 3.5);
+      dots(g, list, i => sliceX(axis, f, i), i => sliceY(f, i), list.length > 1500 ? 2 : 3.5);
       g.globalAlpha = 1;
     });
   }, (x, y, p) => {
-    const k = metric ? sliced().findIndex((_, n) => { const f = cell(p, n); return x >= f.left && x < f.left + f.w && y >= f.top && y < f.top + 160; }) : -1;
-    return k < 0 ? -1 : nearest(chosen.filter(i => isFinite(metric.vals[i])), i => sliceX(axisOf(sliced()[k]), cell(p, k), i), i => cell(p, k).y(axisOf(metric, false).pos[i]), x, y);
-  }, (g, i, p) => { if (metric && isFinite(metric.vals[i])) sliced().forEach((c, k) => ring(g, sliceX(axisOf(c), cell(p, k), i), cell(p, k).y(axisOf(metric, false).pos[i]))); });
+    if (!metric) return -1;
+    const k = sliced.findIndex((_, n) => { const f = cell(p, n); return x >= f.left && x < f.left + f.w && y >= f.top && y < f.top + 160; });
+    if (k < 0) return -1;
+    const f = cell(p, k), axis = axisOf(sliced[k]);
+    return nearest(chosen.filter(hasValue), i => sliceX(axis, f, i), i => sliceY(f, i), x, y);
+  }, (g, i, p) => {
+    if (!metric || !hasValue(i)) return;
+    sliced.forEach((c, k) => { const f = cell(p, k); ring(g, sliceX(axisOf(c), f, i), sliceY(f, i)); });
+  });
 
   let second = metrics[1];
-  const both = () => chosen.filter(i => isFinite(metric.vals[i]) && isFinite(second.vals[i]));
-  if (metrics.length > 1) panel("pareto", 320, (g, p) => {
-    const f = frame(p), x = axisOf(second, false), y = axisOf(metric, false), list = both();
-    scale(g, p, y, f, x.ticks.filter(([at], k) => !k || at - x.ticks[k - 1][0] > 0.06), `${second.name} ${second.goal === "minimize" ? "↓" : "↑"}`);
-    dots(g, list, i => f.x(x.pos[i]), i => f.y(y.pos[i]), 4);
-    const sx = second.goal === "maximize" ? -1 : 1, sy = metric.goal === "maximize" ? -1 : 1;
-    const left = [...list].sort((a, b) => sx * (second.vals[a] - second.vals[b]) || sy * (metric.vals[a] - metric.vals[b]));
-    let best = Infinity;
-    const front = left.filter(i => sy * metric.vals[i] < best && ((best = sy * metric.vals[i]), true));
+  if (metrics.length > 1) pointPanel("pareto", 320, p => {
+    const f = frame(p), across = axisOf(second, false), axis = axisOf(metric, false), has = i => hasValue(i) && isFinite(second.vals[i]);
+    return { f, across, axis, list: chosen.filter(has), has, x: i => f.x(across.pos[i]), y: i => f.y(axis.pos[i]) };
+  }, (g, p, { f, across, axis, list, x, y }) => {
+    const ticks = across.ticks.filter(([at], k) => !k || at - across.ticks[k - 1][0] > 0.06);
+    scale(g, p, axis, f, ticks, `${second.name} ${arrowOf(second)}`);
+    dots(g, list, x, y, 4);
+    const left = [...list].sort((a, b) => signOf(second) * (second.vals[a] - second.vals[b]) || signOf(metric) * (metric.vals[a] - metric.vals[b]));
+    const front = [];
+    for (const i of left) if (!front.length || signOf(metric) * (metric.vals[i] - metric.vals[front[front.length - 1]]) < 0) front.push(i);
     g.strokeStyle = g.fillStyle = ink.accent;
     g.lineWidth = 2;
-    g.beginPath();
-    front.forEach((i, k) => { if (k) g.lineTo(f.x(x.pos[i]), f.y(y.pos[front[k - 1]])); k ? g.lineTo(f.x(x.pos[i]), f.y(y.pos[i])) : g.moveTo(f.x(x.pos[i]), f.y(y.pos[i])); });
+    path(g, front.flatMap((i, k) => k ? [[x(i), y(front[k - 1])], [x(i), y(i)]] : [[x(i), y(i)]]));
     g.stroke();
     g.lineWidth = 1;
-    for (const i of front) { g.beginPath(); g.arc(f.x(x.pos[i]), f.y(y.pos[i]), 4, 0, 7); g.fill(); }
+    for (const i of front) {
+      g.beginPath();
+      g.arc(x(i), y(i), 4, 0, 7);
+      g.fill();
+    }
     $("front").textContent = `${front.length} of ${list.length} trials are beaten by no other one in both.`;
-  }, (x, y, p) => nearest(both(), i => frame(p).x(axisOf(second, false).pos[i]), i => frame(p).y(axisOf(metric, false).pos[i]), x, y),
-  (g, i, p) => { if (isFinite(metric.vals[i]) && isFinite(second.vals[i])) ring(g, frame(p).x(axisOf(second, false).pos[i]), frame(p).y(axisOf(metric, false).pos[i])); });
+  });
 
   // ---- curves: bands of all that are chosen, lines of the best ones ------------------------------------------------------
   function curvesOf(m) {
@@ -534,7 +618,7 @@
     const sample = [], each = Math.max(1, Math.floor(c.vals.length / 20000));
     for (let k = 0; k < c.vals.length; k += each) if (c.vals[k] !== NONE) sample.push(c.vals[k]);
     sample.sort((a, b) => a - b);
-    const q = s => c.low + c.unit * sample[Math.min(sample.length - 1, Math.floor(s * sample.length))];
+    const q = share => c.low + c.unit * quantile(sample, share);
     let lo = q(metric.goal === "minimize" ? 0 : 0.02), hi = q(metric.goal === "minimize" ? 0.98 : 1);
     const log = lo > 0 && hi / lo > 30, f = log ? Math.log : v => v;
     if (hi === lo) { hi += Math.abs(hi) || 1; }
@@ -566,26 +650,29 @@
       for (let k = 0; k < BINS; k++) total += counts[b * BINS + k];
       if (!total) continue;
       const row = [b];
-      for (let k = 0, sum = 0, s = 0; k < BINS && s < 5; k++) { sum += counts[b * BINS + k]; while (s < 5 && sum >= shares[s] * total) { row.push((k + 0.5) / BINS); s++; } }
+      for (let k = 0, sum = 0, s = 0; k < BINS && s < 5; k++) {
+        sum += counts[b * BINS + k];
+        for (; s < 5 && sum >= shares[s] * total; s++) row.push((k + 0.5) / BINS);
+      }
       found.push(row);
     }
     scale(g, p, { ticks: niceTicks(v.lo, v.hi, v.log).map(t => [v.unitOf(t), short(t)]) }, v.fr, niceTicks(v.start, v.last, false).map(s => [v.last === v.start ? 0.5 : (s - v.start) / (v.last - v.start), short(s)]), "step");
-    const bx = row => v.fr.x(across === 1 ? 0.5 : (row[0] + 0.5) / across);
+    const along = column => found.map(row => [v.fr.x(across === 1 ? 0.5 : (row[0] + 0.5) / across), v.fr.y(row[column])]);
     for (const [a, b, fill] of [[1, 5, ink.band1], [2, 4, ink.band2]]) {
       g.fillStyle = fill;
-      g.beginPath();
-      found.forEach((row, k) => k ? g.lineTo(bx(row), v.fr.y(row[a])) : g.moveTo(bx(row), v.fr.y(row[a])));
-      for (let k = found.length - 1; k >= 0; k--) g.lineTo(bx(found[k]), v.fr.y(found[k][b]));
+      path(g, [...along(a), ...along(b).reverse()]);
       g.fill();
     }
     g.strokeStyle = ink.soft;
     g.setLineDash([4, 3]);
-    g.beginPath();
-    found.forEach((row, k) => k ? g.lineTo(bx(row), v.fr.y(row[3])) : g.moveTo(bx(row), v.fr.y(row[3])));
+    path(g, along(3));
     g.stroke();
     g.setLineDash([]);
     const best = bestCurves(c);
-    best.forEach((i, k) => { g.lineWidth = k === best.length - 1 ? 2.5 : 1.2; g.globalAlpha = k === best.length - 1 ? 1 : 0.75; g.strokeStyle = k === best.length - 1 ? ink.accent : ramp[8]; curve(g, v, i); });
+    best.forEach((i, k) => {
+      [g.lineWidth, g.globalAlpha, g.strokeStyle] = k === best.length - 1 ? [2.5, 1, ink.accent] : [1.2, 0.75, ramp[8]];
+      curve(g, v, i);
+    });
     g.globalAlpha = 1;
   }, (x, y, p) => {
     const v = curveView(p);
@@ -601,28 +688,40 @@
   const lanes = [], laneOf = new Int32Array(N).fill(-1);
   {  // a node runs several trials at once: each has a lane of its node to itself while it runs
     const by = new Map();
-    for (let i = 0; i < N; i++) if (started[i] === started[i]) { const key = node.vals[i]; by.has(key) ? by.get(key).push(i) : by.set(key, [i]); }
+    for (let i = 0; i < N; i++) if (hasStarted(i)) {
+      if (!by.has(node.vals[i])) by.set(node.vals[i], []);
+      by.get(node.vals[i]).push(i);
+    }
     for (const key of [...by.keys()].sort((a, b) => (node.levels[a] || "~").localeCompare(node.levels[b] || "~", undefined, { numeric: true }))) {
       const free = [];
       for (const i of by.get(key).sort((a, b) => started[a] - started[b])) {
         let slot = free.findIndex(at => at <= started[i] + 0.001);
-        if (slot < 0) { slot = free.length; free.push(0); lanes.push({ name: node.levels[key] || "unknown", first: !slot }); free.base ??= lanes.length - 1; }
-        free[slot] = ended[i] === ended[i] ? ended[i] : M.made;
+        if (slot < 0) {
+          slot = free.push(0) - 1;
+          lanes.push({ name: node.levels[key] || "unknown", first: !slot });
+          free.base ??= lanes.length - 1;
+        }
+        free[slot] = endOf(i);
         laneOf[i] = free.base + slot;
       }
     }
   }
   let until = 0;
-  for (let i = 0; i < N; i++) until = Math.max(until, ended[i] === ended[i] ? ended[i] : started[i] === started[i] ? M.made : 0);
+  for (let i = 0; i < N; i++) until = Math.max(until, hasEnded(i) || hasStarted(i) ? endOf(i) : 0);
   const thick = lanes.length > 24 ? 9 : 14, few = lanes.length <= 64, laneX = (p, t) => 96 + (until ? t / until : 0) * (p.w - 108);
   panel("timeline", () => few ? Math.max(60, lanes.length * thick + 40) : 220, (g, p) => {
     const every = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 43200, 86400, 172800, 604800].find(s => until / s < 8) || until / 6;
     const floor = p.h - 26;
     for (let t = 0; t <= until; t += every) { line(g, laneX(p, t), 6, laneX(p, t), floor, ink.line); text(g, clock(t), laneX(p, t), p.h - 10, t ? "center" : "left"); }
     if (few) {
-      lanes.forEach((lane, k) => { if (lane.first) { if (k) line(g, 8, 8 + k * thick, p.w - 12, 8 + k * thick, ink.line); text(g, lane.name, 88, 8 + k * thick + thick - 3, "right", ink.soft, 80); } });
+      lanes.forEach((lane, k) => {
+        if (!lane.first) return;
+        const y = 8 + k * thick;
+        if (k) line(g, 8, y, p.w - 12, y, ink.line);
+        text(g, lane.name, 88, y + thick - 3, "right", ink.soft, 80);
+      });
       for (let pass = 0; pass < 2; pass++) for (let i = 0; i < N; i++) if (laneOf[i] >= 0 && sel[i] === pass) {
-        const x = laneX(p, started[i]), w = laneX(p, ended[i] === ended[i] ? ended[i] : M.made) - x;
+        const x = laneX(p, started[i]), w = laneX(p, endOf(i)) - x;
         g.globalAlpha = pass ? 1 : 0.15;
         g.fillStyle = ink.state[state.vals[i]];
         g.fillRect(x, 9 + laneOf[i] * thick, Math.max(1, w - 0.6), thick - 2);
@@ -633,30 +732,43 @@
     const across = Math.max(2, Math.floor(p.w - 108)), change = [new Float32Array(across + 1), new Float32Array(across + 1)];
     for (let i = 0; i < N; i++) if (laneOf[i] >= 0) for (let s = 0; s <= sel[i]; s++) {
       change[s][Math.floor(started[i] / until * across)]++;
-      change[s][Math.min(across, Math.ceil((ended[i] === ended[i] ? ended[i] : M.made) / until * across))]--;
+      change[s][Math.min(across, Math.ceil(endOf(i) / until * across))]--;
     }
     for (const list of change) for (let x = 1; x <= across; x++) list[x] += list[x - 1];
     const most = Math.max(...change[0], 1);
     for (const t of niceTicks(0, most, false)) text(g, short(t), 88, floor - t / most * (floor - 12) + 4, "right");
-    change.forEach((list, s) => { g.fillStyle = s ? ramp[6] : ink.band2; g.beginPath(); g.moveTo(96, floor); for (let x = 0; x < across; x++) g.lineTo(96 + x, floor - list[x] / most * (floor - 12)); g.lineTo(96 + across, floor); g.fill(); });
+    change.forEach((list, s) => {
+      g.fillStyle = s ? ramp[6] : ink.band2;
+      const top = Array.from(list.subarray(0, across), (n, x) => [96 + x, floor - n / most * (floor - 12)]);
+      path(g, [[96, floor], ...top, [96 + across, floor]]);
+      g.fill();
+    });
     text(g, `trials at once, on ${new Set(lanes.map(l => l.name)).size} nodes`, 100, 14);
   }, (x, y, p) => {
     if (!few) return -1;
     const lane = Math.floor((y - 8) / thick);
-    for (let i = 0; i < N; i++) if (laneOf[i] === lane && x >= laneX(p, started[i]) - 1 && x <= laneX(p, ended[i] === ended[i] ? ended[i] : M.made) + 1) return i;
+    for (let i = 0; i < N; i++) if (laneOf[i] === lane && x >= laneX(p, started[i]) - 1 && x <= laneX(p, endOf(i)) + 1) return i;
     return -1;
-  }, (g, i, p) => { if (few && laneOf[i] >= 0) { const x = laneX(p, started[i]); g.strokeRect(x, 9 + laneOf[i] * thick, Math.max(3, laneX(p, ended[i] === ended[i] ? ended[i] : M.made) - x), thick - 2); } });
+  }, (g, i, p) => {
+    if (!few || laneOf[i] < 0) return;
+    const x = laneX(p, started[i]);
+    g.strokeRect(x, 9 + laneOf[i] * thick, Math.max(3, laneX(p, endOf(i)) - x), thick - 2);
+  });
 
   // ---- the table lays out only the rows in view -----------------------------------------------------------------------
   const ROW = 27, view = $("view"), rows = $("rows");
-  const filled = columns.filter(c => { for (let i = 0; i < N; i++) if (!isNone(c, i)) return true; return false; });
+  const filled = columns.filter(c => c.vals.some((_, i) => !isNone(c, i)));
   const cells = [trial, ...metrics, state, ...byImportance, seconds, memory, node, attempt, cause, error].filter(c => filled.includes(c));
-  let by = metric || trial, up = metric ? metric.goal !== "maximize" : true, list = [];
+  let by = metric || trial, up = by.goal !== "maximize", list = [];
   const heads = cells.map(c => {
     const th = make("th"), button = make("button", c.name);
     th.scope = "col";
     button.type = "button";
-    button.addEventListener("click", () => { up = by === c ? !up : c.role === "metric" ? c.goal !== "maximize" : true; by = c; table(true); });
+    button.addEventListener("click", () => {
+      up = by === c ? !up : c.goal !== "maximize";
+      by = c;
+      table(true);
+    });
     th.append(button);
     return th;
   });
@@ -679,16 +791,23 @@
     const first = Math.max(0, Math.min(Math.floor(view.scrollTop / ROW) - 4, list.length - 1)), count = Math.ceil((view.clientHeight || 560) / ROW) + 8;
     if (first === laid && !again) return;
     laid = first;
-    const gap = height => { const tr = make("tr", undefined, "gap"), td = make("td"); td.colSpan = cells.length; td.style.height = height + "px"; tr.append(td); tr.setAttribute("aria-hidden", "true"); return tr; };
+    const gap = height => {
+      const tr = make("tr", undefined, "gap"), td = make("td");
+      td.colSpan = cells.length;
+      td.style.height = height + "px";
+      tr.append(td);
+      tr.setAttribute("aria-hidden", "true");
+      return tr;
+    };
     const part = list.slice(first, first + count).map((i, k) => {
       const tr = make("tr", undefined, i === focus ? "on" : "");
       tr.dataset.i = i;
       tr.setAttribute("aria-rowindex", first + k + 2);
       for (const c of cells) {
         const td = make("td", undefined, c.levels ? "" : "n");
-        if (c === state) td.append(make("span", words(c, i), "pill s-" + words(c, i).replace(" ", "-")));
+        if (c === state) td.append(make("span", words(c, i), pillOf(words(c, i))));
         else { td.textContent = words(c, i); if (c.levels && td.textContent.length > 24) td.title = td.textContent; }
-        if (c === metric && shade[i] >= 0) { const dot = make("i", undefined, "dot r" + shade[i]); td.prepend(dot); }
+        if (c === metric && shade[i] >= 0) td.prepend(make("i", undefined, "dot r" + shade[i]));
         tr.append(td);
       }
       return tr;
@@ -719,20 +838,20 @@
   function setMetric(m) {
     metric = m;
     rank();
-    sorted();
+    orderByEnd();
     chooseAxes(shown.length ? shown.filter(c => c !== metric) : byImportance.slice(0, 11));
     if (by.role === "metric") { by = m; up = m.goal !== "maximize"; }
     for (const name of document.querySelectorAll(".metric")) name.textContent = m ? m.name : "the metric";
     if (second === m) second = metrics.find(one => one !== m);
     if ($("second")) $("second").value = metrics.indexOf(second);
   }
-  const option = (m, k) => { const o = make("option", `${m.name} ${m.goal === "minimize" ? "↓" : "↑"}`); o.value = k; return o; };
+  const option = (m, k) => { const o = make("option", `${m.name} ${arrowOf(m)}`); o.value = k; return o; };
   $("metric").append(...metrics.map(option));
   $("metric").addEventListener("change", e => { setMetric(metrics[+e.target.value]); show(); });
   $("metric").closest("label").hidden = metrics.length < 2;
   if ($("second")) { $("second").append(...metrics.map(option)); $("second").addEventListener("change", e => { second = metrics[+e.target.value]; drawAll(); }); }
   for (const name of M.levels.state) {
-    const box = make("button", name, "pill s-" + name.replace(" ", "-"));
+    const box = make("button", name, pillOf(name));
     box.type = "button";
     box.value = name;
     box.addEventListener("click", () => {
@@ -782,7 +901,7 @@
   restore();
   // For tests, which ask how long a filter takes until it is drawn: reading a pixel waits for the drawing.
   const timed = act => { const begun = performance.now(); act(); drawn(); return { filter: $("filter").value, chosen: chosen.length, ms: performance.now() - begun }; };
-  window.__filter = words_ => timed(() => show(words_));
+  window.__filter = said => timed(() => show(said));
   window.__brush = (name, from, to) => timed(() => brush(axisOf(named(name)), from, to));
   window.__focus = number => point(trial.vals.indexOf(number));
   window.__ready = true;
