@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from slurmsweep.report.figures import counted, duration, figure, trials_text, value_text
 from slurmsweep.report.fitting import Column, fit, last_part, shortened, text_width
 from slurmsweep.report.live_choice import Page
+from slurmsweep.report.summary import DONE_WORDS
 from slurmsweep.report.tables import params_text
 from slurmsweep.report.terminal import printable
 
@@ -256,7 +257,7 @@ def _header(state: LiveState, width: int) -> Line:
 def _progress(state: LiveState, width: int, glyphs: Glyphs) -> Line:
     counts = dict(state.counts)
     running, pending = counts.pop("running", 0), counts.pop("pending", 0)
-    done = sum(counts.pop(word, 0) for word in ("finished", "stopped early", "not needed"))
+    done = sum(counts.pop(word, 0) for word in DONE_WORDS)
     failed, total = sum(counts.values()), sum(state.counts.values())
     text = f"  {100 * (done + failed) // total:>2} %" if state.trials and total else f"  {done + failed} ended"
     if state.left:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from slurmsweep.report.base_point import base_text
 from slurmsweep.report.figures import counted, duration, size_text, value_text
-from slurmsweep.report.terminal import printable, printable_text, width, wrapped
+from slurmsweep.report.terminal import paragraph, printable, printable_text, width, wrapped
 from slurmsweep.sweepfile.findings import shown
 
 if TYPE_CHECKING:
@@ -51,14 +51,11 @@ def plan_text(document: Mapping[str, Any]) -> str:
     for number, rung in enumerate(document.get("rungs", []), 1):
         limit = f", {rung['minutes']} min each" if rung["minutes"] else ""
         going = counted(rung["trials"], "trial runs", "trials run")
-        lines += wrapped(f"rung {number}: about {going} to {rung['steps']} steps{limit}", width(), hanging="  ")
+        lines += paragraph(f"rung {number}: about {going} to {rung['steps']} steps{limit}")
     for file in dict.fromkeys(row["file"] for row in document["defaults"]):
         values = ", ".join(f"{row['name']} {row['value']}" for row in document["defaults"] if row["file"] == file)
-        lines += wrapped(f"defaults of {printable(file)}: {printable(values)}", width(), hanging="  ")
-    lines += [
-        "",
-        *(part for line in _forecast_lines(document) for part in wrapped(line, width())),
-    ]
+        lines += paragraph(f"defaults of {printable(file)}: {printable(values)}")
+    lines += ["", *(part for line in _forecast_lines(document) for part in wrapped(line, width()))]
     if document["sbatch"] is not None:
         what = "batch script:" if document["sbatch"].startswith("#!") else "requests:"  # of a service
         lines += ["", what, printable_text(document["sbatch"])]
@@ -71,7 +68,7 @@ def _prior_lines(prior: Mapping[str, Any], total: int | None) -> list[str]:
     """Return what of the sweep another one has run, and what is new."""
     of_all = f" of {counted(total, 'trial')}" if total is not None else ""
     new = "" if prior["new"] is None else f", {prior['new']} new" if prior["new"] else ": nothing is new"
-    lines = wrapped(f"sweep {prior['sweep']} has run {prior['known']}{of_all}{new}", width(), hanging="  ")
+    lines = paragraph(f"sweep {prior['sweep']} has run {prior['known']}{of_all}{new}")
     rows = prior["values"]
     for row in rows[:_MOST_VALUES]:
         named = ", ".join(f"{name}={value_text(value)}" for name, value in row["parameters"].items())
@@ -79,9 +76,8 @@ def _prior_lines(prior: Mapping[str, Any], total: int | None) -> list[str]:
     if len(rows) > _MOST_VALUES:
         lines.append(f"  and {len(rows) - _MOST_VALUES} more new values")
     if prior["elsewhere"]:
-        lines.append(
-            f"  finished trials with other points, or with one that another trial has told: {prior['elsewhere']}"
-        )
+        others = "finished trials with other points, or with one that another trial has told"
+        lines.append(f"  {others}: {prior['elsewhere']}")
     return lines
 
 
@@ -100,7 +96,7 @@ def _parameter_lines(document: Mapping[str, Any]) -> list[str]:
         words.append(f"{told}, and is worth the {repeats['metric']}{race}")
     if base := document.get("base"):
         words.append(f"base: {base_text(base)}")
-    return [line for text in words for line in wrapped(printable(text), width(), hanging="  ")]
+    return [line for text in words for line in paragraph(printable(text))]
 
 
 def _forecast_lines(document: Mapping[str, Any]) -> list[str]:
@@ -117,9 +113,8 @@ def _forecast_lines(document: Mapping[str, Any]) -> list[str]:
     if not arrays:
         lines.append("no scheduler is asked: `--backend slurm` shows the batch script of a cluster")
     if expected["earliest_start"]:
-        lines.append(
-            f"one such job would start at {expected['earliest_start']} at the earliest, as the scheduler says now"
-        )
+        start = expected["earliest_start"]
+        lines.append(f"one such job would start at {start} at the earliest, as the scheduler says now")
     if expected["refusal"]:
         lines.append(expected["refusal"])
     return lines
@@ -133,9 +128,9 @@ def _canary_lines(used: Mapping[str, Any], trials: int) -> list[str]:
     if seconds is not None:
         peak = f", {memory:.0f} MiB" if memory is not None else ""
         took = f"it took {seconds:g} s{peak}, printed {used['log_bytes']} bytes and made {used['files']} files"
-        lines += wrapped(took, width(), "  ", "    ")
+        lines += paragraph(took, "  ")
         lines.append(f"  {trials} like it: {duration(trials * seconds)} one after the other")
     if used["state"] == "finished":
         kept = f"a grid keeps its point by `slurmsweep create FILE --prior {used['sweep']}`"
-        lines += wrapped(kept, width(), "  ", "    ")
+        lines += paragraph(kept, "  ")
     return lines

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 #: Trials of which the Pareto front is taken at once.
 _WEIGHED_AT_ONCE = 65536
 
+#: Words for the trials of which nothing more is wanted.
+DONE_WORDS = ("finished", "stopped early", "not needed")
+
 #: Trials named of those that lack a number.
 _NAMED = 6
 

@@ -67,7 +67,10 @@ def wrapped(text: str, columns: int, indent: str = "", hanging: str = "", most: 
         hanging: begins the others.
         most: lines; what is beyond them is cut, with ``…`` in its place. None for as many as it takes.
     """
-    pieces = _pieces(text, columns - text_width(hanging))
+    room = columns - text_width(hanging)
+    pieces: list[tuple[str, str]] = []  # words, each with the blanks before it; a command that has room is one word
+    for blanks, word in _WORD.findall(text):
+        pieces += [(blanks, word)] if text_width(word) <= room else _BROKEN.findall(blanks + word)
     if text.isascii():
         broken = textwrap.wrap(
             "".join(blanks + word.replace(" ", _GLUE) for blanks, word in pieces),
@@ -104,16 +107,6 @@ def wrapped(text: str, columns: int, indent: str = "", hanging: str = "", most: 
 def paragraph(text: str, indent: str = "") -> list[str]:
     """Return the lines of a text that fit this terminal; those after the first begin two blanks further right."""
     return wrapped(text, width(), indent, f"{indent}  ")
-
-
-def _pieces(text: str, room: int) -> list[tuple[str, str]]:
-    """Return the words of a text, each with the blanks before it; a command that has room in a line is one word."""
-    words = _WORD.findall(text)
-    return [
-        piece
-        for blanks, word in words
-        for piece in ([(blanks, word)] if text_width(word) <= room else _BROKEN.findall(blanks + word))
-    ]
 
 
 def sentences(text: str, columns: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import UsageError
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 #: Characters of the words on the left, and of a name of a parameter or metric at most.
 _LEFT, _WIDEST_NAME = 13, 40
+
+#: Lines that begin with such a word.
+_field = partial(labelled, left=_LEFT)
 
 #: What the phases of a search that learns mean.
 _PHASES = {
@@ -177,9 +181,8 @@ def _why_lines(document: Mapping[str, Any]) -> list[str]:
         return _field("why", explained["problem"])
     why = explained["why"]
     if explained["other"] is not None:
-        told = (
-            "cannot be told: made again here, another point comes out, as after another release of numpy or slurmsweep"
-        )
+        told = "cannot be told: made again here, another point comes out"
+        told += ", as after another release of numpy or slurmsweep"
         return [*_field("why", told), *_table("", explained["other"])]
     lines = _field("why", _PHASES.get(why["phase"], why["phase"]))
     if explained["rank"]:
@@ -204,8 +207,3 @@ def _table(label: str, values: Mapping[str, Any]) -> list[str]:
             printable(value_text(value)) or "''", width(), beside, " " * min(text_width(beside), _LEFT + 8)
         )
     return lines
-
-
-def _field(label: str, text: str) -> list[str]:
-    """Return a label with words beside it, wrapped."""
-    return labelled(label, text, _LEFT)

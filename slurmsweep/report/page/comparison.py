@@ -13,6 +13,7 @@ from slurmsweep.report.page.charts import steps_chart
 from slurmsweep.report.page.content import MARK, better_than_before
 from slurmsweep.report.page.markdown import escaped, grid
 from slurmsweep.report.page.web import cell, table
+from slurmsweep.report.summary import DONE_WORDS
 from slurmsweep.report.tables import plain_table, titled_table
 from slurmsweep.search.flat import flat
 
@@ -175,7 +176,7 @@ def _row(one: ComparedSweep) -> dict[str, Any]:
         "best": "" if one.best is None else value_text(one.best[0]),
         "trial": "" if one.best is None else str(one.best[1]) if one.point is None else f"point {one.point}",
         "trials": str(sum(one.counts.values())),
-        "done": str(sum(one.counts.get(word, 0) for word in ("finished", "stopped early", "not needed"))),
+        "done": str(sum(one.counts.get(word, 0) for word in DONE_WORDS)),
         "not finished": str(sum(one.counts.get(word, 0) for word in ("failed", "crashed", "killed", "preempted"))),
         "trial time": duration(one.seconds),
     }

@@ -24,6 +24,7 @@ from slurmsweep.report.page.charts import steps_chart
 from slurmsweep.report.page.content import MARK, better_than_before
 from slurmsweep.report.page.packing import pack
 from slurmsweep.report.strict_json import strict
+from slurmsweep.report.summary import DONE_WORDS
 from slurmsweep.report.terminal import printable, printable_text
 from slurmsweep.search.flat import flat
 
@@ -160,7 +161,7 @@ def _tiles(content: ReportContent) -> str:
         for word, n in counts.items()
     )
     words = ", ".join(f"{n} {word}" for word, n in counts.items()) or "none was started"
-    done = sum(n for word, n in counts.items() if word in ("finished", "stopped early", "not needed"))
+    done = sum(n for word, n in counts.items() if word in DONE_WORDS)
     tiles = [(f"{done} of {total}", f'<div class="bar">{bar}</div><span>{escape(words)}</span>')]
     if content.objectives and content.best:
         name, best = content.objectives[0].name, content.best[0]
