@@ -105,18 +105,14 @@ def failures(factors: Sequence[Factor], results: Sequence[TrialResult]) -> Failu
         tests += len(made)
         found += [test.finding(cause) for test in made]
     # of two values one is as clear as the other: only the worse one is told
-    found = [
-        one._replace(p=one.p * tests)
-        for one in found
-        if one.failed * one.elsewhere_trials > one.elsewhere_failed * one.trials
-    ]
-    found = [one for one in found if one.p < EVIDENCE]
-    return FailureEvidence(
-        len(results), sum(causes.values()), causes, tests, tuple(sorted(found, key=lambda one: (one.p, one.parameter)))
-    )
+    worse = (one for one in found if one.failed * one.elsewhere_trials > one.elsewhere_failed * one.trials)
+    clear = [one._replace(p=one.p * tests) for one in worse if one.p * tests < EVIDENCE]
+    clear.sort(key=lambda one: (one.p, one.parameter))
+    return FailureEvidence(len(results), sum(causes.values()), causes, tests, tuple(clear))
 
 
 def _tests(factor: Factor, cause: str, results: Sequence[TrialResult]) -> list[_Test]:
+    """Return the tests of one factor for one cause: of each unordered value and of absence, and one of all numbers."""
     levels = [factor.level(one.point) for one in results]
     bad = [one.failure == cause for one in results]
     singles = {level: factor.label(one.point) for level, one in zip(levels, results, strict=True)}
@@ -142,14 +138,12 @@ def _ordered_test(factor: Factor, results: Sequence[TrialResult], pairs: list[tu
     bounds = sorted(set(levels))
     bounds = (bounds[1:] if larger else bounds[:-1])[:: -(-len(bounds) // _MOST_BOUNDS)]
 
-    def meant(bound: float, level: float) -> bool:
-        return level >= bound if larger else level <= bound
-
     ascending = sorted(pairs)
     ordered = [level for level, _ in ascending]
     below = [0, *accumulate(failed for _, failed in ascending)]  # failures among so many of the lowest levels
 
     def chance(bound: float) -> float:
+        """Return how likely so many failures are on this side of a bound by chance."""
         at = bisect_left(ordered, bound) if larger else bisect_right(ordered, bound)
         failed, inside = (below[-1] - below[at], len(bad) - at) if larger else (below[at], at)
         return fisher(failed, inside, below[-1], len(bad))
@@ -158,7 +152,7 @@ def _ordered_test(factor: Factor, results: Sequence[TrialResult], pairs: list[tu
     words = "at least" if larger else "at most"
 
     def is_meant(level: Any) -> bool:
-        return isinstance(level, float) and meant(best, level)
+        return isinstance(level, float) and (level >= best if larger else level <= best)
 
     return _Test(factor, results, "rank test", p, f"{words} {label(best)}", is_meant)
 

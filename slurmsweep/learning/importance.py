@@ -163,7 +163,7 @@ def importance(
     measured = _Measured("", [], [], [])
     if told and len(set(values)) > 1:
         measured = _measured(config, told, used, values, everywhere=among is None)
-    rows = sorted(_rows(told, used, values, measured), key=lambda row: (-row.importance, row.parameter))
+    rows = _rows(told, used, values, measured)
     return Importance(
         metric=objective.name,
         goal=objective.goal,
@@ -173,7 +173,7 @@ def importance(
         silent=silent,
         explained=measured.explained,
         unclear=_unclear(used, told, values, measured.explained),
-        parameters=tuple(rows),
+        parameters=tuple(sorted(rows, key=lambda row: (-row.importance, row.parameter))),
         same=same,
         interactions=measured.interactions,
         failures=failed,
@@ -216,8 +216,7 @@ def _unclear(
 def ranks(results: Sequence[TrialResult], goal: str) -> list[float]:
     """Return for each result the share of results that are better, equal ones alike; failures are the worst."""
     sign = -1.0 if goal == "maximize" else 1.0
-    keys = [(one.value is None, sign * (one.value or 0.0)) for one in results]
-    return _mean_ranks(keys)
+    return _mean_ranks([(one.value is None, sign * (one.value or 0.0)) for one in results])
 
 
 def _mean_ranks(keys: Sequence[Any]) -> list[float]:
@@ -265,6 +264,7 @@ def _measured(
 
 
 def _interactions(names: Sequence[str], indices: Indices, resampled: Sequence[Indices]) -> tuple[Interaction, ...]:
+    """Return the pairs whose range begins above the least that is told, the largest first."""
     found = []
     for (a, b), share in indices.pairs.items():
         low, high = _range(share, [one.pairs[a, b] for one in resampled])
@@ -276,6 +276,7 @@ def _interactions(names: Sequence[str], indices: Indices, resampled: Sequence[In
 def _rows(
     factors: Sequence[Factor], results: Sequence[TrialResult], values: Sequence[float], measured: _Measured
 ) -> list[ParameterImportance]:
+    """Return what is told of each factor, in their order."""
     rows = []
     for place, share in enumerate(measured.shares):
         low, high = _range(share, [one[place] for one in measured.resampled])

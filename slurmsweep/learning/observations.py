@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from slurmsweep import search
-from slurmsweep.learning.rungs import rung_ended_at
+from slurmsweep.learning.rungs import rung_of_end
 from slurmsweep.search.bayes import Observation
 from slurmsweep.search.imputation import LoggedResult, worth
 from slurmsweep.search.kept import restored
@@ -41,7 +41,7 @@ def observations(config: SweepConfig, view: SweepView) -> Iterator[Observation]:
     if config.extensions.repeats:
         yield from _of_points(config, view)
         return
-    results = _compared(config, view, [_result(config, view.trials[number]) for number in view.chosen])
+    results = _on_one_scale(config, view, [_result(config, view.trials[number]) for number in view.chosen])
     values = worth(results, config.metric) if config.metric else [None] * len(results)
     for (number, chosen), result, value in zip(view.chosen.items(), results, values, strict=True):
         yield Observation(number, restored(config, chosen.values), value, not result.has_ended)
@@ -89,30 +89,32 @@ def _together(repeats: Repeats, goal: str, runs: Sequence[LoggedResult]) -> Logg
 
 
 def _result(config: SweepConfig, trial: Trial) -> LoggedResult:
+    """Return what a trial says of its point, by the outcome of its newest attempt."""
     outcome = trial.current.outcome if trial.current else None
     if outcome is None or not trial.state.has_ended():
         return LoggedResult(has_ended=False, counts=False)
     if outcome.cause == STOPPED_EARLY:
-        return _of(outcome.metric)
+        return _of_one_value(outcome.metric)
     if config.metric and config.metric.summary:  # single logged values are on another scale than a mean
-        return _of(outcome.metric)._replace(counts=outcome.state is TrialState.FINISHED)
+        return _of_one_value(outcome.metric)._replace(counts=outcome.state is TrialState.FINISHED)
     lowest = outcome.metric if outcome.lowest is None else outcome.lowest
     highest = outcome.metric if outcome.highest is None else outcome.highest
     return LoggedResult(True, outcome.state is TrialState.FINISHED, outcome.metric, lowest, highest)
 
 
-def _of(value: float | None) -> LoggedResult:
+def _of_one_value(value: float | None) -> LoggedResult:
+    """Return the result of a trial of which one value counts."""
     return LoggedResult(True, True, value, value, value)
 
 
-def _compared(config: SweepConfig, view: SweepView, results: list[LoggedResult]) -> list[LoggedResult]:
-    """Return the results of all chosen points as they compare with each other where trials ended at different rungs."""
+def _on_one_scale(config: SweepConfig, view: SweepView, results: list[LoggedResult]) -> list[LoggedResult]:
+    """Return the results of all chosen points so that they can be compared, also where trials ended at other rungs."""
     rungs, metric = config.extensions.rungs, config.metric
     if rungs is None or metric is None:
         return results
     ended = {}
     for index, (number, result) in enumerate(zip(view.chosen, results, strict=True)):
         if result.counts and result.latest is not None:
-            ended[index] = (rung_ended_at(rungs, view.trials[number]), result.latest)
+            ended[index] = (rung_of_end(rungs, view.trials[number].cause), result.latest)
     scaled = on_one_scale(ended, metric.goal)
-    return [_of(scaled[index]) if index in scaled else result for index, result in enumerate(results)]
+    return [_of_one_value(scaled[index]) if index in scaled else result for index, result in enumerate(results)]

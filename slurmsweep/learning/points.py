@@ -39,12 +39,11 @@ def point_values(config: SweepConfig, view: SweepView) -> dict[int, PointValues]
     values: dict[int, dict[int, float]] = {}
     for number, value in view.trials.valued():
         values.setdefault(numbers.of(number)[0], {})[number] = value
-    return {
-        point: PointValues(
-            point, found, repeats.worth(found.values(), metric.goal) if len(found) == numbers.runs else None
-        )
-        for point, found in values.items()
-    }
+    points = {}
+    for point, found in values.items():
+        worth = repeats.worth(found.values(), metric.goal) if len(found) == numbers.runs else None
+        points[point] = PointValues(point, found, worth)
+    return points
 
 
 def ranked_points(config: SweepConfig, view: SweepView) -> list[PointValues]:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep import search
 from slurmsweep.errors import UsageError
-from slurmsweep.learning.rungs import rung_ended_at
+from slurmsweep.learning.rungs import rung_of_end
 from slurmsweep.metrics.objective_values import LAST_VALUE, not_finite
-from slurmsweep.search.flat import flatten
+from slurmsweep.search import flat
 from slurmsweep.search.repeats import without_run
 from slurmsweep.search.rungs import on_one_scale
 from slurmsweep.state.lifecycle import TrialState
@@ -44,7 +44,6 @@ NOT_FINITE = "no finite value"
 
 #: In the place of a value: the point has no such parameter.
 ABSENT = "absent"
-_MISSING = object()
 
 _AMONG = re.compile(r"best:(\d+)(%?)")
 
@@ -66,8 +65,8 @@ class Factor(NamedTuple):
 
     def values(self, point: Mapping[str, Any]) -> tuple[Any, ...] | None:
         """Return the values at a point, one for each path; None where the point has no such parameter."""
-        found = tuple(_reach(point, path) for path in self.paths)
-        return None if _MISSING in found else found
+        found = flat.found(point, self.paths)
+        return tuple(found.values()) if len(found) == len(self.paths) else None
 
     def concerned(self, results: Sequence[TrialResult]) -> Sequence[TrialResult]:
         """Return the results that can be compared: of a conditional parameter those whose points have it.
@@ -130,7 +129,7 @@ class Among(NamedTuple):
 def factors_of(config: SweepConfig) -> list[Factor]:
     """Return what can differ between trials, in W&B's order; constants and computed parameters are left out."""
     group_of = {path: tuple(sorted(group)) for group in config.extensions.linked for path in group}
-    found = dict(flatten(config.parameters))
+    found = dict(flat.flatten(config.parameters))
     conditional = {one.path for one in config.extensions.conditions}
     factors: dict[tuple[Names, ...], Factor] = {}
     for path, parameter in found.items():
@@ -175,7 +174,7 @@ def results_of(manifest: Manifest, view: SweepView, metric: Objective | None) ->
     rungs = manifest.config.extensions.rungs
     if rungs and metric:
         valued = {one.number: one.value for one in results if one.value is not None}
-        at_rungs = {number: (rung_ended_at(rungs, view.trials[number]), value) for number, value in valued.items()}
+        at_rungs = {number: (rung_of_end(rungs, view.trials[number].cause), value) for number, value in valued.items()}
         scaled = on_one_scale(at_rungs, metric.goal)
         results = [one._replace(value=scaled.get(one.number)) for one in results]
     return (_of_points(manifest, view, results, metric) if numbers else results), silent
@@ -227,12 +226,3 @@ def _said(config: SweepConfig, outcome: Outcome | None, metric: Objective | None
 def label(value: Any) -> str:
     """Return a value as people read it, floats as every table has them."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-def _reach(point: Mapping[str, Any], path: Names) -> Any:
-    value: Any = point
-    for name in path:
-        if not isinstance(value, dict) or name not in value:
-            return _MISSING
-        value = value[name]
-    return value

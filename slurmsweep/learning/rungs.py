@@ -11,7 +11,6 @@ from slurmsweep.state.outcome import RUNG
 if TYPE_CHECKING:
     from slurmsweep.state.replay import SweepView
     from slurmsweep.state.tail import AttemptId
-    from slurmsweep.state.trial import Trial
     from slurmsweep.sweepfile.config import SweepConfig
     from slurmsweep.sweepfile.rungs import Rungs
 
@@ -39,7 +38,7 @@ def promotions(config: SweepConfig, view: SweepView) -> list[Promotion]:
         return []
     waiting: list[set[int]] = [set() for _ in rungs.steps]
     for number, _, cause in view.trials.ways_to_end({TrialState.FINISHED}):  # makes no objects of trials
-        waiting[_rung_of_end(rungs, cause)].add(number)
+        waiting[rung_of_end(rungs, cause)].add(number)
     deleted = view.deleted()
     values = [view.bands.at(step, deleted) for step in rungs.steps]
     found = promotable(rungs, metric.goal, values, waiting)
@@ -56,12 +55,8 @@ def rung_of(rungs: Rungs, view: SweepView, number: int) -> int:
     return min(max(reached, default=-1) + 1, len(rungs.steps) - 1)
 
 
-def rung_ended_at(rungs: Rungs, trial: Trial) -> int:
-    """Return the index of the rung at which a finished trial ended."""
-    return _rung_of_end(rungs, trial.cause)
-
-
-def _rung_of_end(rungs: Rungs, cause: str) -> int:
+def rung_of_end(rungs: Rungs, cause: str) -> int:
+    """Return the index of the rung at which a finished trial ended with this cause: the last one, unless it says."""
     step = _step_of(cause)
     return rungs.steps.index(step) if step in rungs.steps else len(rungs.steps) - 1
 
@@ -70,10 +65,11 @@ def ends_at_rungs(rungs: Rungs, view: SweepView) -> list[tuple[int, int, int]]:
     """Return for each rung its step, how many finished trials ended there, and how many beyond it."""
     ends = [0] * len(rungs.steps)
     for _, _, cause in view.trials.ways_to_end({TrialState.FINISHED}):
-        ends[_rung_of_end(rungs, cause)] += 1
+        ends[rung_of_end(rungs, cause)] += 1
     return [(step, ends[rung], sum(ends[rung + 1 :])) for rung, step in enumerate(rungs.steps)]
 
 
 def _step_of(cause: str) -> int:
+    """Return the step of an end at a rung (``rung 9``); 0 for every other end."""
     word, _, step = cause.partition(" ")
     return int(step) if word == RUNG and step.isdecimal() else 0

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 #: Refits to resampled trials; the range goes from the 10 % to the 90 % quantile of their indices.
 RESAMPLES = 20
 
-#: Trials that choose the length scales at most, and trials of the mean at most.
-MOST_CHOOSING, MOST_USED = 200, 500
+#: Trials that choose the length scales, at most; for the mean all count.
+MOST_CHOOSING = 200
 
 #: Points at which the mean is asked: for the indices themselves, for those of a resample, for the effect of one value.
 _POINTS, _POINTS_AGAIN, _POINTS_OF_EFFECT = 1024, 512, 128
