@@ -17,7 +17,7 @@ from slurmsweep.sweepfile.exact_expression import parse_exact
 from slurmsweep.sweepfile.expression import checked
 from slurmsweep.sweepfile.findings import shown, suggest
 from slurmsweep.sweepfile.plain import identity
-from slurmsweep.sweepfile.presence import Computed, Condition, may_be_absent
+from slurmsweep.sweepfile.presence import Computed, Condition, both, may_be_absent
 from slurmsweep.sweepfile.rules import Known, read_rule
 from slurmsweep.sweepfile.space import NAME, Names, Nested, Parameter
 
@@ -99,27 +99,17 @@ def _read_rules(value: Any, known: Known, findings: Findings) -> dict[Names, Exc
             findings.error(here, f"{shown(name)} is not a parameter", suggest(name, known))
         read = read_rule(rule, known, here, f"so {name} would never exist", findings)
         for path in under:
-            both = _both(rules[path], read) if path in rules else read
-            for other, values in both:
+            rules[path] = both(rules.get(path, ()), read)
+            for other, values in rules[path]:
                 if not values:
                     problem = f"{'.'.join(path)} would never exist: its conditions leave no value of {'.'.join(other)}"
                     findings.error(here, problem, "write one condition that can hold")
-            rules[path] = both
     return rules
 
 
 def _names(path: Names) -> list[str]:
     """Return the name of a parameter and those of the groups that it is in."""
     return [".".join(path[:end]) for end in range(len(path), 0, -1)]
-
-
-def _both(one: Exclusion, other: Exclusion) -> Exclusion:
-    """Return the rule that holds where both do."""
-    found = dict(one)
-    for path, values in other:
-        keys = set(map(identity, values))
-        found[path] = tuple(v for v in found[path] if identity(v) in keys) if path in found else values
-    return tuple(found.items())
 
 
 def _check_linked(linked: Iterable[tuple[Names, ...]], rules: Mapping[Names, Exclusion], findings: Findings) -> None:

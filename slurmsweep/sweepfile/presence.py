@@ -52,6 +52,15 @@ def holds(rule: Exclusion, values: Values) -> bool:
     return all(path in values and identity(values[path]) in map(identity, wanted) for path, wanted in rule)
 
 
+def both(one: Exclusion, other: Exclusion) -> Exclusion:
+    """Return the rule that holds where both do."""
+    found = dict(one)
+    for path, values in other:
+        keys = set(map(identity, values))
+        found[path] = tuple(v for v in found[path] if identity(v) in keys) if path in found else values
+    return tuple(found.items())
+
+
 def absent(values: Values, conditions: Iterable[Condition]) -> set[Names]:
     """Return the paths of the parameters that do not exist where the others have these values.
 

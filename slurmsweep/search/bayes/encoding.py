@@ -19,13 +19,11 @@ from slurmsweep.search.bayes.dimensions import dimension_of
 from slurmsweep.search.flat import unflatten
 from slurmsweep.search.grid import Grid, positions_met
 from slurmsweep.search.random import quantile
-from slurmsweep.sweepfile.plain import identity
-from slurmsweep.sweepfile.presence import Condition, existing, with_computed
+from slurmsweep.sweepfile.presence import Condition, both, existing, holds, with_computed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from slurmsweep.search.axes import Values
     from slurmsweep.search.bayes.arrays import Array, Mask
     from slurmsweep.search.bayes.dimensions import Dimension, Positions
     from slurmsweep.sweepfile.config import SweepConfig
@@ -212,21 +210,19 @@ class Space:
 
         A point without a parameter meets no rule about it. None for a rule that no point meets.
         """
-        found: dict[Names, Values] = {}
-        pairs = list(rule)
-        for path, values in pairs:
-            if (needed := needs.get(path, ())) is None:
+        whole = rule
+        for path, _ in rule:
+            needed = needs.get(path, ())
+            if needed is None:
                 return None
-            pairs += needed if path in dict(rule) else ()
-            keys = set(map(identity, values))
-            if path in self._fixed:
-                if identity(self._fixed[path]) not in keys:
-                    return None
-            else:
-                found[path] = tuple(value for value in found.get(path, values) if identity(value) in keys)
-                if not found[path]:
-                    return None
-        return tuple(found.items())
+            whole = both(whole, needed)
+        found = []
+        for path, values in whole:
+            if path not in self._fixed:
+                found.append((path, values))
+            elif not holds(((path, values),), self._fixed):
+                return None
+        return tuple(found) if all(values for _, values in found) else None
 
     def _positions(self, rule: Exclusion) -> Rule:
         """Return the positions of each dimension that a rule is about."""
