@@ -2,10 +2,14 @@
 
     python benchmarks/house.py                       # of this checkout
     python benchmarks/house.py ../old . --json       # of several, as JSON
+    python benchmarks/house.py --since 6057399       # also: how many lines are older than later commits; takes minutes
 
 *Code lines* of a function are the lines with a token that is no docstring, no comment and no blank, signature included.
 A *one-caller helper* is a function or method with a leading underscore (no dunder) whose name is called or referred to
 exactly once in the package, outside its own definition.
+
+*Lines that were there at a commit* are those that ``git blame`` gives to it or to its ancestors, also where they moved
+or were copied to another file, and where only their indentation changed.
 
 *Paths* are those of `house_paths.py`.
 """
@@ -129,6 +133,16 @@ def people(package: Package) -> int:
     return sum(bool(PEOPLE.search(line)) for file in files for line in file.read_text().splitlines())
 
 
+def lines_since(package: Package, commit: str) -> int:
+    """Number of lines that were there at a commit, by ``git blame``."""
+    asked = ["git", "-C", str(package.root), "blame", "-s", "-w", "-M", "-C", "-C", f"{commit}..HEAD", "--"]
+    told = (
+        subprocess.run([*asked, str(file.resolve())], capture_output=True, text=True, check=True).stdout
+        for file in package.files.values()
+    )
+    return sum(line.startswith("^") for text in told for line in text.splitlines())  # ^: not after the commit
+
+
 def figures(root: Path) -> dict[str, object]:
     """All figures of a checkout."""
     package = Package(root)
@@ -175,9 +189,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("checkouts", nargs="*", type=Path, default=[Path(__file__).parent.parent])
     parser.add_argument("--json", action="store_true", help="print a JSON document by checkout")
+    parser.add_argument("--since", metavar="COMMIT", help="count the lines that were there at this commit, too")
     args = parser.parse_args()
     sys.setrecursionlimit(20_000)
     found = {str(root): figures(root) for root in args.checkouts}
+    if args.since:
+        for root in args.checkouts:
+            found[str(root)][f"lines that were there at {args.since}"] = lines_since(Package(root), args.since)
     if args.json:
         print(json.dumps(found, indent=1))
         return
