@@ -109,7 +109,8 @@ class Snapshot:
     def alive(self) -> dict[JobRef, JobStatus]:
         """The live jobs of the sweep: those that carry its name, and those in which an agent of it runs."""
         others = {ref: s for ref, s in self.answer.tasks.items() if s.alive and not self._is_ours(s)}
-        return self.named | {ref: others[ref] for ref in self._claiming(others)}
+        claiming = self._claiming(others)
+        return self.named | {ref: status for ref, status in others.items() if ref in claiming}
 
     @property
     def foreign(self) -> tuple[str, ...]:
