@@ -22,6 +22,7 @@ EXIT_CODES = {1: "and others: that of the trial's command", 3: "", 4: "ECS did n
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``agent``."""
     from slurmsweep.cli import options, values  # both load argparse, which agents in jobs do without
     from slurmsweep.state.assignment import MAX_SLOTS
 

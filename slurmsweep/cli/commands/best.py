@@ -36,6 +36,7 @@ _COUNTING = ("finished", "stopped early")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``best``."""
     options.add(parser, "newest")
     text = "how many (default 1; with --pareto all)"
     parser.add_argument(*options.flags("--top"), type=values.natural, metavar="N", help=text)

@@ -18,6 +18,7 @@ EXIT_CODES = {1: "an agent goes on that can be ended on its own machine only", 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``cancel``."""
     options.add(parser, "sweep", "--json")
 
 

@@ -31,6 +31,7 @@ EXIT_CODES = {1: "something is wrong", 3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``check``."""
     parser.add_argument("name", metavar="SWEEP", nargs="?", help=f"{options.SWEEP} (default: the newest here)")
     text = "rebuild the journal from the trials' folders, if anything is wrong"
     parser.add_argument("--repair", action="store_true", help=text)

@@ -28,6 +28,7 @@ EXIT_CODES = {1: "the answer was no", 3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``clean``."""
     text = "of this sweep only (default: of all sweeps here that --older chooses)"
     parser.add_argument("name", metavar="SWEEP", nargs="?", help=text)
     text = "of sweeps that were not changed for so long, such as 30d, 12h or 4w"

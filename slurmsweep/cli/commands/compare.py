@@ -33,6 +33,7 @@ _FORMATS = ("text", *FORMATS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``compare``."""
     parser.add_argument("sweeps", metavar="SWEEP", nargs="+", help="two sweeps or more, named as for other commands")
     options.add(parser, "--output", help="write a page or a picture: compare.html, .md, .svg, .png")
     parser.add_argument("--format", choices=_FORMATS, help="default: by the name of FILE, else text")

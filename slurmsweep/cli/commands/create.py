@@ -31,6 +31,7 @@ EXIT_CODES = {3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``create``."""
     parser.add_argument("file", metavar="FILE", nargs="?", help="sweep file")
     options.add(parser, "--prior")
     text = "print a new sweep file around chosen trials of that sweep"

@@ -24,6 +24,7 @@ EXIT_CODES = {2: "wrong usage, or a file of defaults is wrong", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``defaults``."""
     parser.add_argument("folder", nargs="?", default=os.curdir, metavar="FOLDER", help="of sweep files (default: here)")
     options.add(parser, "--json")
 

@@ -28,6 +28,7 @@ EXIT_CODES = {1: "something is bad", 3: "no such folder", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``doctor``."""
     parser.add_argument("folder", nargs="?", metavar="FOLDER", help="default: WANDB_DIR, or the current folder")
     text = "try it between N nodes of the cluster, in a job"
     parser.add_argument("--nodes", type=values.up_to(10_000), default=1, metavar="N", help=text)

@@ -27,6 +27,7 @@ _TABLE_LIMIT = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``efficiency``."""
     options.add(parser, "newest")
     parser.add_argument("--trials", action="store_true", help="each attempt too")
     options.add(parser, "--limit", help="with --trials: at most N (default 100; all with --json)")

@@ -29,6 +29,7 @@ _CSV, _BINARY = "csv", "parquet"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``export``."""
     options.add(parser, "newest")
     options.add(parser, "--output", help="- and default: stdout")
     parser.add_argument("--format", choices=FORMATS, help="default: by the name of FILE, else csv")

@@ -18,6 +18,7 @@ EXIT_CODES = {3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``extend``."""
     options.add(parser, "sweep")
     options.add(parser, "--count", required=True, help="trials to add; points, where each runs several times")
     options.add(parser, "--json")

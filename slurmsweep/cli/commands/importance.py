@@ -19,6 +19,7 @@ EXIT_CODES = {3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``importance``."""
     options.add(parser, "newest")
     options.add(parser, "--metric", help="one of the sweep file's metrics (default: the sweep's own)")
     text = "look at the best trials only, such as best:50%% for the better half"

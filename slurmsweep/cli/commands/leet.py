@@ -26,6 +26,7 @@ EXIT_CODES = {3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``leet``."""
     options.add(parser, "newest")
     text = "lay the runs out in this folder, and start no viewer (default: leet/ in the sweep's folder)"
     parser.add_argument("--links", metavar="DIR", help=text)

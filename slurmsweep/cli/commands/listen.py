@@ -17,6 +17,7 @@ EXIT_CODES = {3: "no such queue", 4: "the queue could not be asked, or refused"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``listen``."""
     parser.add_argument("queue", metavar="QUEUE", help="URL of the queue, as `submit --backend sqs --queue` takes it")
     text = "run sweeps below this folder, and no other ones (repeatable; default: the current folder)"
     parser.add_argument("--root", action="append", default=[], metavar="FOLDER", help=text)

@@ -38,6 +38,7 @@ _PERIOD, _LOOKS = 0.5, 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``logs``."""
     options.add(parser, "words")
     text = f"[SWEEP] --failed: the ends of up to {_TRIALS} trials that did not finish"
     parser.add_argument("--failed", action="store_true", help=text)

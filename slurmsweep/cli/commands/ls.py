@@ -33,6 +33,7 @@ _LEAST = {"made": len("2026-11-29 12:04"), "name": 8, "file": 8}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``ls``."""
     parser.add_argument("--all", action="store_true", help="of all projects in which you have run sweeps")
     options.add(parser, "--json")
 

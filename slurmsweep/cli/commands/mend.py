@@ -23,6 +23,7 @@ EXIT_CODES = {3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``mend``."""
     options.add(parser, "sweep", "--workdir")
     options.add(parser.add_argument_group("mending"), "--mend-every", "--mend-sbatch")
     options.add(parser, "--json")

@@ -31,6 +31,7 @@ _JSON_LIMIT = 1000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``plan``."""
     parser.add_argument("file", metavar="FILE", help="sweep file")
     text = "show at most N trials (default 10; with --json 1000)"
     parser.add_argument("--limit", type=values.up_to(MOST_SHOWN), metavar="N", help=text)

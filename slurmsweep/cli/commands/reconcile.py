@@ -19,6 +19,7 @@ EXIT_CODES = {3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``reconcile``."""
     options.add(parser, "sweep")
     options.add(parser, "--dry-run", help="say what would be recorded; write nothing")
     options.add(parser, "--json")

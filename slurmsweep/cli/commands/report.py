@@ -24,6 +24,7 @@ _STDOUT = "-"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``report``."""
     options.add(parser, "newest")
     options.add(parser, "--output", help="default: report-SWEEP.html here; - for stdout")
     parser.add_argument("--format", choices=FORMATS, help="default: by the name of FILE, else html")

@@ -18,6 +18,7 @@ EXIT_CODES = {3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``rerun`` and ``delete``."""
     options.add(parser, "sweep")
     options.add(parser, "--trials", help="these, such as 0,3,7-12")
     options.add(parser, "--state", help="all that ended in this state (repeatable)")

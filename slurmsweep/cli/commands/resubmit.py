@@ -20,6 +20,7 @@ EXIT_CODES = {1: "a trial did not finish, or one was not submitted", 3: "", 4: "
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``resubmit``."""
     options.add(parser, "sweep", "--backend", "--jobs", "--max-fails", "--notify")
     options.add(parser, "--wait", default=None, help="wait until they have ended (default: on the local backend)")
     options.add(parser, "--dry-run", help="say what would be run again, with what, and why; write nothing")

@@ -19,6 +19,7 @@ EXIT_CODES = {3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``resume``."""
     options.add(parser, "sweep", "--json")
 
 

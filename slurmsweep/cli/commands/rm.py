@@ -24,6 +24,7 @@ EXIT_CODES = {1: "the answer was no", 3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``rm``."""
     options.add(parser, "sweep", "--yes", "--force", "--dry-run", "--json")
 
 

@@ -29,6 +29,7 @@ EXIT_CODES = {1: "a trial did not finish", 3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``run``."""
     parser.add_argument("file", metavar="FILE|SWEEP", help="sweep file, or a sweep to go on with")
     options.add(parser, "--backend", "--jobs", "--count", "--max-fails", "--notify", "--function", "--strict")
     options.add(parser, "--workdir", "--prior", "--snapshot")

@@ -21,6 +21,7 @@ EXIT_CODES = {1: "nothing waits", 3: "", 4: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``set``."""
     options.add(parser, "sweep")
     parser.add_argument("--width", type=values.number, metavar="N", help="jobs of an array at a time; 0 for no limit")
     options.add_resource(parser, "nice", "lower the priority of what waits", metavar="N")

@@ -16,6 +16,7 @@ EXIT_CODES = {3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``share``."""
     options.add(parser, "sweep")
     way = parser.add_mutually_exclusive_group()
     for word, text in (

@@ -21,6 +21,7 @@ EXIT_CODES = {3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``show``."""
     options.add(parser, "words", "--json")
 
 

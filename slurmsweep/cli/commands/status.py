@@ -31,6 +31,7 @@ EXIT_CODES = {3: "", 5: ""}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``status``."""
     options.add(parser, "newest", "--json")
     parser.add_argument("--watch", action="store_true", help="the same as `slurmsweep watch`")
     options.add_hosted(parser)

@@ -18,6 +18,7 @@ EXIT_CODES = {1: "a trial that was waited for did not finish, or one was not sub
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``submit``."""
     options.add(parser, "sweep", "--count", "--max-fails", "--notify", "--function", "--workdir")
     text = "default: where the sweep was submitted last, at first Slurm"
     options.add(parser, "--backend", choices=registry.SUBMITTING, default=registry.QUEUED, help=text)

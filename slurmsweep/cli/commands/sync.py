@@ -28,6 +28,7 @@ _MOST_FAILURES = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``sync``."""
     options.add(parser, "sweep")
     options.add(parser, "--state", help="trials in this state instead of those finished or stopped early (repeatable)")
     options.add(parser, "--trials", help="only these, such as 0,3,7-12")

@@ -25,6 +25,7 @@ EXIT_CODES: dict[int, str] = {}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``templates``."""
     parser.add_argument("template", nargs="?", metavar="NAME|PATH", help="of a built-in template, or of your own")
     options.add(parser, "--json")
 

@@ -34,6 +34,7 @@ _TABLE_LIMIT = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``trials``."""
     options.add(parser, "newest")
     options.add(parser, "--state", help="only those in this state (repeatable)")
     options.add(parser, "--where")

@@ -23,6 +23,7 @@ EXIT_CODES = {1: "the sweep has ended and a trial of it did not finish", 3: "", 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``watch``."""
     options.add(parser, "newest")
     parser.add_argument("--once", action="store_true", help="print one screen and end")
 
