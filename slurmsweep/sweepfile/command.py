@@ -286,7 +286,7 @@ def _report_unknown(macro: str, text: str, names: Collection[str], path: Path, f
     if colon and nearest(word, ["envvar"], _CLOSE_INSIDE):
         close = f"envvar:{variable.strip() or 'NAME'}"
     wanted = name if name.isidentifier() else variable if word in _ENVIRONMENTS else ""
-    hint = f"for an environment variable write ${{envvar:{wanted}}}" if wanted else ""
+    hint = f"for an environment variable that is set write ${{envvar:{wanted}}}" if wanted else ""
     if close:
         findings.error(path, f"{macro} is neither a macro nor a parameter", f"did you mean ${{{close}}}?")
     elif macro == text:

@@ -154,8 +154,8 @@ def test_a_whole_element_that_wandb_leaves_out_is_an_error(wandb_argv):
     for element in ("${HOME}", "${{wandb.run.name}}", "${hydra:runtime.cwd}", "${oc.env:HOME}"):
         assert "and W&B leaves such an element out (remove it" in refused(element)
         assert wandb_argv(["python", element], {}) == ["python"]
-    assert "for an environment variable write ${envvar:HOME}" in refused("${HOME}")
-    assert "for an environment variable write ${envvar:HOME}" in refused("${oc.env:HOME}")
+    assert "for an environment variable that is set write ${envvar:HOME}" in refused("${HOME}")
+    assert "for an environment variable that is set write ${envvar:HOME}" in refused("${oc.env:HOME}")
 
 
 def test_a_shell_expands_what_is_its_own_without_a_warning():
