@@ -246,6 +246,7 @@ def _has_right_keys(form: dict[str, Any], distribution: str, path: Path, finding
         hint = f"remove distribution, or write distribution: {meant}"
         findings.error((*path, "distribution"), problem, hint)
         return False
+    kind = f"{'an' if distribution.startswith('i') else 'a'} {distribution} parameter"
     for key in foreign:
         close = None if key in KEYS else nearest(key, (*takes, "distribution"))
         hint = f"did you mean {close!r}?" if close else f"{distribution} takes {', '.join(takes)}"
@@ -253,9 +254,9 @@ def _has_right_keys(form: dict[str, Any], distribution: str, path: Path, finding
             hint = f"remove it: {close} is there, too"
         if looks_like_parameter(form[key]):
             hint = f"it looks like a parameter: move it out of {path[-1]}, to the same indentation"
-        findings.error((*path, key), f"{shown(key)} does not go with a {distribution} parameter", hint)
+        findings.error((*path, key), f"{shown(key)} does not go with {kind}", hint)
     for key in missing:
-        findings.error(path, f"a {distribution} parameter needs {key}", f"add {key}")
+        findings.error(path, f"{kind} needs {key}", f"add {key}")
     return not foreign and not missing
 
 
