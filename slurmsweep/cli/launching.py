@@ -206,4 +206,4 @@ def show_plan(sweep: Sweep, result: LaunchResult, *, as_json: bool) -> int:
         print_text("".join(script if script.endswith("\n") else f"{script}\n" for script in shown), end="")
         if scripts:
             note(f"{counted(result.plan.trials, 'trial')} would start")
-    return int(not result.headline.is_met)
+    return int(result.is_stuck or not result.headline.is_met)

@@ -14,6 +14,7 @@ from slurmsweep.backends import registry
 from slurmsweep.backends.base import SubmitOptions
 from slurmsweep.backends.keys import JobRef
 from slurmsweep.backends.slurm.waiting import explain
+from slurmsweep.cli.launching import show_plan
 from slurmsweep.control.creation.create import read_draft
 from slurmsweep.control.round.events import Noticed, Planned, Progress
 from slurmsweep.control.round.retry_policy import RetryPolicy
@@ -115,6 +116,20 @@ def test_a_rehearsal_of_a_sweep_that_has_jobs_counts_them(crashed, scheduler):
 
     assert sweep.submit(dry_run=True).plan.trials == 1
     assert len(scheduler.arrays) == 1
+
+
+def test_a_rehearsal_says_by_its_exit_code_that_nothing_can_be_learnt_as_the_same_call_does(make_store, scheduler):
+    store = make_store(6)
+    for number in range(2):
+        claim = store.claim(Owner("elsewhere", number, 1, "b"))
+        store.finish(claim, Outcome(TrialState.FAILED, "exit 1", exit_code=1, seconds=1.0, ended=1.0))
+    sweep = slurmsweep.Sweep(store.manifest.sweep_id)
+
+    rehearsed, done = (sweep.run(wait=False, time="auto", dry_run=only) for only in (True, False))
+
+    assert (rehearsed.is_stuck, rehearsed.plan.trials) == (done.is_stuck, done.plan.trials) == (True, 0)
+    assert show_plan(sweep, rehearsed, as_json=True) == 1
+    assert not scheduler.arrays
 
 
 def test_the_rehearsal_of_a_sweep_file_writes_nothing(write_sweep, slurmsweep, tmp_path):

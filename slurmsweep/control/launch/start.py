@@ -103,7 +103,7 @@ class Launch:
         said = headline(situation, policy, plan, self.command, is_rehearsal=self.dry_run)
         self._announce(plan, situation, said.text)
         if self.dry_run:
-            return LaunchResult(plan, headline=said)
+            return LaunchResult(plan, headline=said, is_stuck=step_of(plan) is Step.STUCK)
         done_before = session.view.done()
         waves = [self._submit_wave(policy, plan, situation)]
         while not waves[-1].is_last:
