@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import StateUnreadableError
+from slurmsweep.report.figures import counted
 from slurmsweep.report.terminal import printable
 from slurmsweep.state import files, refusals
 from slurmsweep.state.lifecycle import Standing, TrialState
@@ -57,6 +58,7 @@ def _step(summary: SweepSummary, name: str) -> str | None:
         again = (
             f"`slurmsweep logs {sweep} {refused[0]}` shows why {len(refused)} trials fail alike; once that is mended, "
             f"`slurmsweep resubmit {sweep}{place}{jobs}` runs them, and --force as they are"
+        alike, is_one = counted(len(refused), "trial fails", "trials fail"), len(refused) == 1
         )
     if standing is Standing.FINISHED:
         words = [again] if failed else []

@@ -123,6 +123,11 @@ def test_what_was_just_refused_is_not_advised_again(make_store):
     refusals.write(store.layout, [], store.access)
     assert following() == "`slurmsweep resubmit abcd1234` runs the 3 trials again that did not finish"
 
+    refusals.write(store.layout, [AttemptId(1, 2)], store.access)
+    assert following() == (
+        "`slurmsweep logs abcd1234 1` shows why 1 trial fails alike; once that is mended, "
+        "`slurmsweep resubmit abcd1234` runs it, and --force as it is"
+    )
 
 def test_a_submitted_sweep_whose_scheduler_does_not_answer_counts_as_running(told):
     assert told(ends=[DONE], submitted=({"time": "30"}, "array", {"time": "30"})) == (Standing.RUNNING, None)
