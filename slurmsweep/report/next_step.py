@@ -14,7 +14,10 @@ from slurmsweep.state.lifecycle import Standing, TrialState
 from slurmsweep.state.submissions import SubmissionFiles
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from slurmsweep.report.summary import SweepSummary
+    from slurmsweep.state.replay import Submission
 
 #: Without this no trial starts of a project that was moved.
 _MOVED = " --workdir FOLDER"
@@ -55,10 +58,11 @@ def _step(summary: SweepSummary, name: str) -> str | None:
     again = f"`slurmsweep resubmit {sweep}{place}{jobs}` runs {which} again that did not finish"
     refused = _refused(summary)
     if refused:
-        again = (
-            f"`slurmsweep logs {sweep} {refused[0]}` shows why {len(refused)} trials fail alike; once that is mended, "
-            f"`slurmsweep resubmit {sweep}{place}{jobs}` runs them, and --force as they are"
         alike, is_one = counted(len(refused), "trial fails", "trials fail"), len(refused) == 1
+        again = (
+            f"`slurmsweep logs {sweep} {refused[0]}` shows why {alike} alike; once that is mended, "
+            f"`slurmsweep resubmit {sweep}{place}{jobs}` runs {'it' if is_one else 'them'}, and --force as "
+            f"{'it is' if is_one else 'they are'}"
         )
     if standing is Standing.FINISHED:
         words = [again] if failed else []
@@ -121,8 +125,24 @@ def _as_before(summary: SweepSummary, *, is_again: bool = False) -> str:
     if is_again and not service:
         return ""
     words = [] if newest.template in (None, _TEMPLATE, "", service) else ["--template", str(newest.template)]
-    for option, value in newest.wishes.items():
+    for option, value in _for_whole_trials(summary, asked).items():
         if option == "dependency" or (is_again and option in ("time", "mem")):  # a dependency was of those jobs
             continue
         words += ["--aws" if service else "--sbatch", option if value is True else f"{option}={value}"]
     return "".join(f" {shlex.quote(word)}" for word in words)
+
+
+def _for_whole_trials(summary: SweepSummary, asked: Sequence[Submission]) -> dict[str, str | bool]:
+    """Return the options that the newest submission had on the command line, with the time of a whole trial.
+
+    Where trials run in parts, each job asks for its share of that time, by which a command line would ask for too
+    little: the share of a first part, which submissions of new trials ask for, gives the whole.
+    """
+    options, rungs = dict(asked[-1].wishes), summary.manifest.config.extensions.rungs
+    if rungs and "time" in options:
+        share = next((str(one.wishes.get("time", "")) for one in reversed(asked) if not one.again), "")
+        if rungs.minutes or not share:  # the sweep file says the limits, or only parts behind the first one are known
+            del options["time"]
+        elif share.isdecimal():  # else no limit, which is none of the whole either
+            options["time"] = str(-(-int(share) * rungs.steps[-1] // rungs.steps[0]))
+    return options

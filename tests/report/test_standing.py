@@ -8,11 +8,14 @@ from slurmsweep.report.next_step import next_step
 from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state import refusals
 from slurmsweep.state.lifecycle import Standing, SweepState, TrialState
+from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.records import SubmitRecord
+from slurmsweep.state.store import SweepStore
 from slurmsweep.state.submissions import SubmissionDocument, SubmissionFiles
 from slurmsweep.state.tail import AttemptId
+from slurmsweep.sweepfile.config import check
 
 ME = Owner("h", 1, 1, "b")
 DONE, FAILED = Outcome(TrialState.FINISHED), Outcome(TrialState.FAILED, "exit 1", exit_code=1)
@@ -120,14 +123,14 @@ def test_what_was_just_refused_is_not_advised_again(make_store):
         "`slurmsweep logs abcd1234 0` shows why 3 trials fail alike; once that is mended, "
         "`slurmsweep resubmit abcd1234` runs them, and --force as they are"
     )
-    refusals.write(store.layout, [], store.access)
-    assert following() == "`slurmsweep resubmit abcd1234` runs the 3 trials again that did not finish"
-
     refusals.write(store.layout, [AttemptId(1, 2)], store.access)
     assert following() == (
         "`slurmsweep logs abcd1234 1` shows why 1 trial fails alike; once that is mended, "
         "`slurmsweep resubmit abcd1234` runs it, and --force as it is"
     )
+    refusals.write(store.layout, [], store.access)
+    assert following() == "`slurmsweep resubmit abcd1234` runs the 3 trials again that did not finish"
+
 
 def test_a_submitted_sweep_whose_scheduler_does_not_answer_counts_as_running(told):
     assert told(ends=[DONE], submitted=({"time": "30"}, "array", {"time": "30"})) == (Standing.RUNNING, None)
@@ -138,6 +141,39 @@ def test_the_next_command_has_the_options_of_the_newest_submission(told):
     _, following = told(ends=[DONE], jobs={}, submitted=(asked, "my gpu.sbatch", asked))
     options = "--template 'my gpu.sbatch' --sbatch partition=gpu --sbatch time=30"
     assert following == f"`slurmsweep run abcd1234 {options}` starts the 2 open trials"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "submissions", "options"),
+    [
+        ([], [({"time": "10"}, [])], " --sbatch time=90"),
+        ([], [({"partition": "gpu", "time": "10"}, []), ({"time": "30"}, [(0, 2)])], " --sbatch time=90"),
+        ([], [({"time": "30", "qos": "low"}, [(0, 2)])], " --sbatch qos=low"),
+        ([], [({"time": "UNLIMITED"}, [])], " --sbatch time=UNLIMITED"),
+        ([], [({"qos": "low"}, [])], " --sbatch qos=low"),
+        ([5, 10, 20], [({"time": "5"}, [])], ""),
+    ],
+)
+def test_the_next_command_for_trials_in_parts_has_the_time_of_a_whole_one(tmp_path, minutes, submissions, options):
+    document = {
+        "method": "grid",
+        "program": "x.py",
+        "metric": {"name": "loss"},
+        "parameters": {"x": {"values": list(range(9))}},
+        "slurmsweep": {"rungs": {"steps": [1, 3, 9], **({"minutes": minutes} if minutes else {})}},
+    }
+    manifest = Manifest("abcd1234", check(document, "t").config, 9, str(tmp_path), "t.yaml", 0.0, "0")
+    store = SweepStore.create(str(tmp_path), manifest)
+    store.finish(store.claim(ME), FAILED)
+    with store.transaction() as transaction:
+        for number, (wishes, again) in enumerate(submissions):
+            name = f"slurmsweep-abcd1234-{number}"
+            transaction.retry([AttemptId(*one) for one in again], "resubmit", array=name) if again else None
+            transaction.submit(SubmitRecord(name, 3, str(number + 7), wishes, "array", wishes))
+
+    following = next_step(SweepSummary(store.layout, manifest, store.replay(), {}, {}), "abcd1234")
+
+    assert (following or "").partition(" starts ")[0] == f"`slurmsweep run abcd1234{options}`"
 
 
 @pytest.mark.parametrize(
