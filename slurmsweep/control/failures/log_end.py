@@ -111,7 +111,8 @@ def is_library(path: str) -> bool:
 
 def read_failure(text: str) -> Failure:
     """Return what the end of a log says of a failure, without the values that stand behind the names of secrets."""
-    lines = [_COLOURS.sub("", line).rpartition("\r")[2].rstrip() for line in _NOTE.sub("", text).split("\n")]
+    shown = _NOTE.sub("", text.replace("\0", ""))  # no terminal shows a NUL, and no name of a file has one
+    lines = [_COLOURS.sub("", line).rpartition("\r")[2].rstrip() for line in shown.split("\n")]
     lines = [_BARS.sub("", line) for line in lines if not _NOISE.match(line)]
     chain = _chain(list(_blocks(lines)))
     if chain:

@@ -107,6 +107,21 @@ def test_what_fails_alike_is_refused_and_nothing_else_is_known(fail, later):
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "FileNotFoundError: [Errno 2] No such file or directory: 'a\0b'",
+        "~\0name/x: not found",
+        "env: ~\0name/prog: No such file",
+        "q\0z: command not found",
+        "No module named a\0.b",
+        TRACEBACK.replace("model.py", "mo\0del.py").replace("{workdir}", "~\0").replace("{error}", "KeyError: 'n\0'"),
+    ],
+)
+def test_a_log_with_a_nul_character_is_read_as_any_other(fail, text):
+    assert plan_of(fail(text)).headline.text == "nothing would be run again: 4 trials fail alike"
+
+
+@pytest.mark.parametrize(
     "name", ["model.py", "train.py", "helpers/data.py", "conf/model/base.yaml", "params.json", "fit.R"]
 )
 def test_a_file_of_the_project_that_was_changed_since_is_a_mend(fail, later, tmp_path, name):
