@@ -41,6 +41,8 @@ def requeue(job: str) -> str:
         _call("scontrol", "requeue", job)
     except FileNotFoundError:
         return "there is no scontrol on this node"
+    except OSError as error:
+        return f"scontrol cannot be run: {error.strerror}"
     except subprocess.TimeoutExpired:
         return f"scontrol did not answer within {_TIMEOUT} s"
     except subprocess.CalledProcessError as error:
@@ -68,6 +70,8 @@ def cancel_waiting(submissions: str) -> str:
             _call("scancel", "--state=PENDING", *targets)
     except FileNotFoundError as error:
         return f"waiting jobs will start and find nothing to do: there is no {error.filename} on this node"
+    except OSError as error:  # such as names of so many submissions that no argument takes them
+        return f"waiting jobs will start and find nothing to do: {error.filename} cannot be run: {error.strerror}"
     except subprocess.TimeoutExpired:
         return f"waiting jobs will start and find nothing to do: Slurm did not answer within {_TIMEOUT} s"
     except subprocess.CalledProcessError as error:
@@ -94,7 +98,7 @@ def _never_started(lines: str, names: Sequence[str]) -> list[str]:
 def _call(*argv: str) -> str:
     """Run one of Slurm's programs on the job's own cluster, whichever one a shell chose.
 
-    Raises FileNotFoundError, TimeoutExpired, CalledProcessError.
+    Raises OSError (FileNotFoundError where it is not there), TimeoutExpired, CalledProcessError.
     """
     environ = {
         name: value

@@ -112,5 +112,7 @@ def _ask(folder: str, *words: str) -> bytes:
         raise UsageError(said or f"exit code {error.returncode}") from error
     except FileNotFoundError as error:
         raise UsageError("it is not installed on this machine") from error
+    except OSError as error:
+        raise UsageError(f"it cannot be run: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise UsageError(f"it did not answer within {_PATIENCE} s") from error

@@ -9,6 +9,8 @@ import subprocess
 import pytest
 
 from slurmsweep.agents.agent import run_agent
+from slurmsweep.control.creation.repository import find_repository
+from slurmsweep.errors import UsageError
 from slurmsweep.state.code_version import version_now
 from slurmsweep.state.store import SweepStore
 
@@ -138,3 +140,13 @@ def test_the_report_says_which_code_trials_ran(slurmsweep, project, sweep, run_o
     run_one()
     assert slurmsweep("report", sweep, "-o", "page.html").returncode == 0
     assert f"commit {head(project)}" in (project / "page.html").read_text()
+
+
+def test_a_git_that_cannot_be_run_is_said_in_words(project, tmp_path, monkeypatch):
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "git").touch(mode=0o644)
+    monkeypatch.setenv("PATH", str(programs))
+
+    with pytest.raises(UsageError, match="it cannot be run: Permission denied"):
+        find_repository(str(project))

@@ -14,7 +14,7 @@ from fake_backend import FakeBackend
 from submitting import on_backend
 
 import slurmsweep as package
-from slurmsweep.agents.slurm_requests import cancel_waiting
+from slurmsweep.agents.slurm_requests import cancel_waiting, requeue
 from slurmsweep.api.sweep import Sweep
 from slurmsweep.backends import registry
 from slurmsweep.backends.keys import JobRef
@@ -315,6 +315,19 @@ def test_a_node_without_slurms_programs_is_said(tmp_path, monkeypatch):
     words = cancel_waiting(folder)
 
     assert words == "waiting jobs will start and find nothing to do: there is no squeue on this node"
+
+
+@pytest.mark.parametrize("count", [1, 5000])
+def test_a_call_that_the_system_refuses_is_said_and_ends_no_agent(tmp_path, monkeypatch, count):
+    for name in ("squeue", "scontrol"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755 if count > 1 else 0o644)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    folder = documents(tmp_path / "submissions", *(f"slurmsweep-abcd1234-{number:032}" for number in range(count)))
+    why = "Argument list too long" if count > 1 else "Permission denied"
+
+    assert cancel_waiting(folder) == f"waiting jobs will start and find nothing to do: squeue cannot be run: {why}"
+    assert requeue("1" * 10**6 if count > 1 else "7") == f"scontrol cannot be run: {why}"
 
 
 def test_slurms_own_words_are_said_where_it_refuses(tmp_path, monkeypatch):
