@@ -135,11 +135,12 @@ def read_early_terminate(data: dict[str, Any], findings: Findings) -> EarlyTermi
         return None
     if not names_metric(data):
         findings.error(path, "needs a metric to compare trials by", "add metric: {name: ..., goal: ...}")
-    if not isinstance(section, dict) or section.get("type") != "hyperband":
-        findings.error(path, "must be a mapping with type: hyperband", "such as {type: hyperband, min_iter: 3}")
+    if not isinstance(section, dict):
+        findings.error(path, f"must be a mapping, not {shown(section)}", "such as {type: hyperband, min_iter: 3}")
         return None
     before = len(findings.violations)
     _check_keys(section, path, ("type", "min_iter", "max_iter", "s", "eta", "strict"), findings)
+    _check_type(section, path, ("hyperband",), findings)
     keys = [key for key in ("min_iter", "max_iter", "s") if key in section]
     numbers = {key: read_count(section[key], (*path, key), findings) for key in keys}
     eta, strict = section.get("eta", 3), section.get("strict", True)
@@ -214,8 +215,10 @@ def check_foreign(key: str, value: Any, data: dict[str, Any], findings: Findings
         _check_scheduler(value, data, findings)
     elif key == "kind" and value != "sweep":
         findings.error((key,), f"{shown(value)} is not a sweep", "write kind: sweep, or remove it")
-    elif key == "controller" and not (isinstance(value, dict) and value.get("type") in ("local", "cloud")):
-        findings.error((key,), "must be a mapping with type: local or cloud", "it has no effect here: remove it")
+    elif key == "controller" and not isinstance(value, dict):
+        findings.error((key,), f"must be a mapping, not {shown(value)}", "it has no effect here: remove it")
+    elif key == "controller" and value.get("type") not in ("local", "cloud"):
+        _check_type(value, (key,), ("local", "cloud"), findings)
     elif key in ("job", "image_uri", "apiVersion") and not isinstance(value, str):
         findings.error((key,), f"must be text, not {shown(value)}", "it has no effect here: remove it")
     else:
@@ -237,6 +240,16 @@ def _check_scheduler(value: Any, data: dict[str, Any], findings: Findings) -> No
         findings.error(path, "cannot be used together with controller: {type: local}", "remove one of the two")
     else:
         findings.warn(path, "has no effect here", "grid, random and bayes need no scheduler")
+
+
+def _check_type(section: dict[str, Any], path: Path, types: tuple[str, ...], findings: Findings) -> None:
+    """Report a section that has no type, or a type other than ``types``."""
+    if "type" not in section:
+        findings.error(path, "has no type", f"add type: {' or '.join(types)}")
+    elif section["type"] not in types:
+        findings.error(
+            (*path, "type"), f"{shown(section['type'])} is not a type of {path[-1]}", suggest(section["type"], types)
+        )
 
 
 def _check_keys(section: dict[str, Any], path: Path, known: tuple[str, ...], findings: Findings) -> None:

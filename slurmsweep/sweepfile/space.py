@@ -194,6 +194,7 @@ def _distribution(form: dict[str, Any], path: Path, findings: Findings) -> str |
         if word in DISTRIBUTIONS:
             return str(word)
         findings.error((*path, "distribution"), f"{shown(word)} is not a distribution", suggest(word, DISTRIBUTIONS))
+        findings.keys(path, form, KEYS, "is not a key of a parameter")
         return None
     inferred = _inferred(form)
     if inferred is None:
