@@ -17,6 +17,10 @@ Path = tuple[Any, ...]
 #: The most characters of a value in a message.
 _LONGEST = 160
 
+#: Letters that a short form of a word has at least, and how many letters at the beginning make two words alike.
+_SHORTEST = 3
+_BEGINNING = 5
+
 #: Text that needs no quotes in YAML, unless it is one of the words.
 _PLAIN = r"[A-Za-z_][A-Za-z0-9_./-]*"
 _WORDS = ("y", "n", "yes", "no", "on", "off", "true", "false", "null")
@@ -77,10 +81,22 @@ def written(value: object) -> str:
     return json.dumps(value) if isinstance(value, (bool, int, float, type(None))) else repr(value)
 
 
-def suggest(word: object, known: Iterable[str]) -> str:
-    """Return a hint: ``did you mean 'values'?`` for a near miss, else the list of known words."""
-    close = nearest(word, known)
-    return f"did you mean {close!r}?" if close else f"known are {', '.join(known)}"
+def suggest(word: object, known: Collection[str]) -> str:
+    """Return a hint: ``did you mean 'values'?`` for a near miss or a short form, else the list of known words."""
+    return did_you_mean(word, known) or f"known are {', '.join(known)}"
+
+
+def did_you_mean(word: object, known: Collection[str]) -> str:
+    """Return ``did you mean 'values'?`` for a near miss or a short form, else nothing: for messages with the list."""
+    close = nearest(word, known) or _of_same_beginning(str(word).lower(), known)
+    return f"did you mean {close!r}?" if close else ""
+
+
+def _of_same_beginning(word: str, known: Collection[str]) -> str | None:
+    """Return the one known word that ``word`` is short for (``max``), or that begins as it does (``maximum``)."""
+    beginning = word[:_BEGINNING] if len(word) >= _SHORTEST else None
+    alike = [name for name in known if beginning is not None and name.lower().startswith(beginning)]
+    return alike[0] if len(alike) == 1 else None
 
 
 def nearest(word: object, known: Iterable[str], cutoff: float = 0.75) -> str | None:

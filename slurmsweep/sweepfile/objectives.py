@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from slurmsweep.sweepfile.findings import shown, suggest
+from slurmsweep.sweepfile.findings import did_you_mean, shown
 from slurmsweep.sweepfile.sections import GOALS, Metric, Objective, own_section
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _read_objective(section: dict[str, Any], path: Path, metric: Metric | None, 
     known = metric.goal if metric is not None and name == metric.name else "minimize"
     goal = section.get("goal", known)
     if goal not in GOALS:
-        findings.error((*path, "goal"), f"{shown(goal)} is not one of {', '.join(GOALS)}", suggest(goal, GOALS))
+        findings.error((*path, "goal"), f"{shown(goal)} is not one of {', '.join(GOALS)}", did_you_mean(goal, GOALS))
     text, here = section.get("expression"), (*path, "expression")
     if "expression" in section and not isinstance(text, str):
         findings.error(here, f"must be text, not {shown(text)}", "such as 0.3*a + 0.2*b")

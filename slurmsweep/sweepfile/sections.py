@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from slurmsweep.sweepfile.findings import nearest, shown, suggest, written
+from slurmsweep.sweepfile.findings import did_you_mean, nearest, shown, suggest, written
 from slurmsweep.sweepfile.plain import is_finite, is_number
 from slurmsweep.sweepfile.space import looks_like_parameter
 
@@ -115,7 +115,7 @@ def read_metric(value: Any, findings: Findings) -> Metric | None:
     for key, words in _METRIC_WORDS.items():
         word = value.get(key, words[0])
         if word not in words:
-            hint = 'write "false", in quotes' if word is False and "false" in words else suggest(word, words)
+            hint = 'write "false", in quotes' if word is False and "false" in words else did_you_mean(word, words)
             findings.error((*path, key), f"{shown(word)} is not one of {', '.join(words)}", hint)
     name = value.get("name")
     if not isinstance(name, str) or not name:

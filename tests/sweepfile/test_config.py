@@ -13,7 +13,7 @@ from slurmsweep.errors import SweepFileError, UsageError
 from slurmsweep.sweepfile import yaml12
 from slurmsweep.sweepfile.command import build_argv, json_text, needs_json_file
 from slurmsweep.sweepfile.config import SweepConfig, check
-from slurmsweep.sweepfile.findings import Findings
+from slurmsweep.sweepfile.findings import Findings, suggest
 from slurmsweep.sweepfile.space import Categorical, Constant, Continuous, IntUniform, Nested, read_parameter
 
 VECTORS = json.loads((Path(__file__).parent.parent / "data" / "wandb_vectors.json").read_text())["vectors"]
@@ -327,3 +327,17 @@ def test_ten_thousand_parameters_are_one_grid():
 def test_a_name_with_the_hyphens_of_an_option_is_told_who_writes_them(name):
     [told] = warnings({"program": "t.py", "method": "grid", "parameters": {name: {"value": 1}}})
     assert "(write lr: the macros of the command write the hyphens)" in told
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "hint"),
+    [
+        ("max", ("minimize", "maximize"), "did you mean 'maximize'?"),
+        ("Minimum", ("minimize", "maximize"), "did you mean 'minimize'?"),
+        ("m", ("minimize", "maximize"), "known are minimize, maximize"),
+        ("uni", ("uniform", "unit"), "known are uniform, unit"),
+        ("minutes", ("min", "mu"), "known are min, mu"),
+    ],
+)
+def test_a_short_form_gets_the_word_it_is_short_for(word, known, hint):
+    assert suggest(word, known) == hint
