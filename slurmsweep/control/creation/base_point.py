@@ -13,7 +13,7 @@ from slurmsweep.control.snapshot import look, look_without_scheduler
 from slurmsweep.errors import NotFoundError, SchedulerUnavailableError, StateError, UsageError
 from slurmsweep.report.figures import counted
 from slurmsweep.report.summary import SweepSummary
-from slurmsweep.search.flat import reach
+from slurmsweep.search.flat import found
 from slurmsweep.state.lifecycle import Standing
 from slurmsweep.state.naming import meant
 from slurmsweep.sweepfile.config import Examined, examine
@@ -113,13 +113,13 @@ def _trial(session: Session, base: Base) -> tuple[TrialRow, SweepSummary]:
 def _taken(summary: SweepSummary, row: TrialRow, base: Base, own: set[Names]) -> dict[Names, Any]:
     """Return what the new sweep takes of the point, by path: what it does not have itself. Raises _BaseError."""
     # a trial need not have all parameters of its sweep
-    there = (path for path in _paths(summary.manifest.config) if path[-1] in (reach(row.params, path[:-1]) or {}))
+    there = found(row.params, _paths(summary.manifest.config))
     paths = {".".join(path): path for path in there}
     unknown = next((name for name in base.parameters if name not in paths), None)
     if unknown is not None:
         problem = f"trial {row.number} of sweep {summary.manifest.sweep_id} has no parameter {unknown!r}"
         raise _BaseError("parameters", problem, suggest(unknown, paths))
-    taken = {paths[name]: reach(row.params, paths[name]) for name in base.parameters or paths}
+    taken = {paths[name]: there[paths[name]] for name in base.parameters or paths}
     taken = {path: value for path, value in taken.items() if path not in own}
     for path in taken:
         # one is a mapping that holds the other, or both are written alike
