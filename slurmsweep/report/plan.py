@@ -26,17 +26,24 @@ _CHOSEN_LATE = (
 _MOST_VALUES = 20
 
 
-def plan_text(document: Mapping[str, Any]) -> str:
-    """Return points, commands, cost, batch script, and the use of a canary where one has run."""
+def plan_text(document: Mapping[str, Any], count: int | None = None) -> str:
+    """Return points, commands, cost, batch script, and the use of a canary where one has run.
+
+    Args:
+        document: of ``plan --json``.
+        count: of trials that were asked for; None where that was not said.
+    """
     total, method = document["expected_run_count"], document["method"]
     runs = document.get("runs_each", 1)
     each = f"{counted(total // runs, 'point')} of {runs} runs: " if total is not None and runs > 1 else ""
-    expected = "no end: give --count" if total is None else each + counted(total, "trial")
+    endless = "no end: give --count" if count is None else f"no end: {counted(count, 'trial')} of it"
+    expected = endless if total is None else each + counted(total, "trial")
     lines = [f"{method} search, {expected}"]
     lines.append(f"commands run in {printable(document['workdir'])}")
     lines += [f"  {row['number']:>4}  {printable(shlex.join(row['argv']))}" for row in document["trials"]]
     prior = document.get("prior")
     left = total if prior is None else prior["new"]
+    left = count if left is None else left
     if left is None or len(document["trials"]) < left:
         lines.append("  ...")
     lines += _parameter_lines(document)

@@ -82,7 +82,10 @@ def run(args: argparse.Namespace) -> int:
         note("--mend adds two small jobs of the supervisor: one waits for the end of these, one for the clock")
     note_doubts(draft)
     if args.count is None and run_count(draft.config) is None:
-        note("the search has no end: `run` wants --count, or run_cap in the sweep file; this is the plan of one trial")
+        note(
+            "the search has no end: `run` wants --count, or run_cap in the sweep file; jobs, files and cost are those "
+            "of one trial"
+        )
     limit = args.limit or (_JSON_LIMIT if args.json and run_count(draft.config) is not None else _PLAN_LIMIT)
     count = args.count and args.count * draft.config.extensions.runs_each
     document = plan_sweep(session, draft, Policy(wish, count=count), limit, note)
@@ -93,5 +96,5 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(document)
     else:
-        print_text(plan_text(document))
+        print_text(plan_text(document, count))
     return int(args.canary and document["canary"]["state"] != "finished")

@@ -111,6 +111,19 @@ def test_a_plan_for_people_has_every_part(slurmsweep, write_sweep):
     assert "#SBATCH --array=0-2" in text
 
 
+def test_a_search_without_end_asks_for_a_count_only_where_it_has_none(slurmsweep, write_sweep):
+    file = str(write_sweep("pass", "  x: {min: 0.0, max: 1.0}", method="random"))
+
+    without, counted = slurmsweep("plan", file, *SLURM), slurmsweep("plan", file, "--count", "3", *SLURM)
+
+    assert "random search, no end: give --count\n" in without.stdout
+    assert "jobs, files and cost are those of one trial" in " ".join(without.stderr.split())
+    assert "random search, no end: 3 trials of it\n" in counted.stdout
+    assert "  ...\n" in without.stdout
+    assert "  ...\n" not in counted.stdout
+    assert "no end" not in counted.stderr
+
+
 def test_a_plan_for_this_machine_has_no_array_no_script_and_asks_slurm_nothing(
     slurmsweep, write_sweep, tmp_path, monkeypatch
 ):
