@@ -34,6 +34,9 @@ _WEIGHED_AT_ONCE = 65536
 #: Words for the trials of which nothing more is wanted.
 DONE_WORDS = ("finished", "stopped early", "not needed")
 
+#: Words for the trials among which one is the best: see :meth:`TrialIndex.ranked`.
+RANKED_WORDS = ("finished", "stopped early")
+
 #: Trials named of those that lack a number.
 _NAMED = 6
 
@@ -115,6 +118,11 @@ class TrialRow(NamedTuple):
     def state_words(self) -> str:
         """The state; of a trial that was stopped early, or never needed, that it was."""
         return {STOPPED_EARLY: "stopped early", NOT_NEEDED: "not needed"}.get(self.cause, self.state.value)
+
+    @property
+    def is_ranked(self) -> bool:
+        """The trial may be the best: it finished or was stopped early. The value of a killed one does not count."""
+        return self.state_words in RANKED_WORDS
 
     @property
     def name(self) -> str:

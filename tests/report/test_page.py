@@ -12,7 +12,11 @@ import browser
 import pytest
 
 import slurmsweep
+from slurmsweep.cli.sweeps import summarize
+from slurmsweep.control.session import Session
 from slurmsweep.control.views import report as gathering
+from slurmsweep.control.views.compare import compared
+from slurmsweep.state.outcome import STOPPED_EARLY
 from slurmsweep.sweepfile.secrets import masked
 
 in_chromium = pytest.mark.skipif(browser.CHROMIUM is None, reason=browser.MISSING)
@@ -269,6 +273,87 @@ def test_a_sweep_that_was_never_started_has_a_report(make_store):
 
     assert "3 pending" in text
     assert "The sweep file names no metric." in text
+
+
+def trial_ends(store, ends):
+    """Record trials that ran one after the other: state, cause and metrics of each, the first of which is the sweep's."""
+    from made_sweeps import owner_in_array, records_of  # where ``make`` put it in reach
+
+    with records_of(store.journal.path) as records:
+        for number, (state, cause, metrics) in enumerate(ends):
+            records.claim(number, owner_in_array(number), 1e9 + 10 * number)
+            out = {"state": state, "cause": cause, "seconds": 8.0, "ended": 1e9 + 10 * number + 8, "by": "agent"}
+            records.end(number, {**out, "metric": next(iter(metrics.values())), "metrics": metrics})
+
+
+@pytest.fixture(scope="module")
+def cancelled(make, tmp_path_factory):
+    """Return a sweep whose best values are those of trials that did not finish; the best that counts is 0.55."""
+    from made_sweeps import new_sweep
+
+    folder = tmp_path_factory.mktemp("cancelled")
+    document = {
+        "method": "grid",
+        "program": "train.py",
+        "metric": {"name": "loss"},
+        "slurmsweep": {"pareto": {"loss": "minimize", "cost": "minimize"}},
+        "parameters": {"x": {"values": [1, 2, 3, 4, 5, 6]}},
+    }
+    store = new_sweep(folder, document, 6)
+    ends = [
+        ("finished", "", {"loss": 0.9, "cost": 1.5}),
+        ("failed", "exit 1", {"loss": 0.3, "cost": 0.1}),
+        ("killed", STOPPED_EARLY, {"loss": 0.55, "cost": 1.0}),
+        ("finished", "", {"loss": 0.7, "cost": 2.0}),
+        ("killed", "cancelled", {"loss": 0.475, "cost": 0.5}),
+        ("crashed", "oom", {"loss": 0.2, "cost": 0.2}),
+    ]
+    trial_ends(store, ends)
+    return slurmsweep.Sweep(store.layout.folder, backend="local")
+
+
+def heights_of_steps(text):
+    """Return the heights at which a line of steps goes, from left to right, and those of the dots beside it."""
+    path = re.search(r'<path class="area" d="([^"]+)"', text)[1]
+    return [float(y) for y in re.findall(r"V([\d.]+)", path)], [float(y) for y in re.findall(r'cy="([\d.]+)"', text)]
+
+
+def test_the_best_so_far_is_of_the_trials_among_which_one_is_the_best(cancelled, tmp_path):
+    page = tmp_path / "r.html"
+    cancelled.report(str(page))
+    text = without_script(page)
+    chart = re.search(r'<div class="nojs">(.*?)</div>', text, re.DOTALL)[1]
+    steps, dots = heights_of_steps(chart)
+
+    assert "<b>0.55</b><span>best loss, trial 2<br>" in text
+    assert len(dots) == 6  # each trial has its dot
+    assert steps[-1] == dots[2]
+
+
+def test_every_metric_of_a_report_counts_the_same_trials(cancelled):
+    text = cancelled.report(metric="cost").decode()
+
+    assert "<b>1</b><span>best cost, trial 2<br>" in text
+
+
+def test_a_comparison_counts_the_trials_among_which_one_is_the_best(cancelled):
+    one = compared(summarize(Session.open(cancelled.status()["folder"]))[0])
+
+    assert one.best == (0.55, 2)
+    assert one.steps(by_time=False) == [(1, 0.9), (2, 0.55), (3, 0.55)]
+    assert one.best_after(1.0) == 0.55
+
+
+@in_chromium
+def test_no_trial_that_was_killed_is_drawn_as_the_best(cancelled, tmp_path):
+    page = tmp_path / "r.html"
+    cancelled.report(str(page))
+    opened = browser.opened(page, tmp_path, "return [__best(), document.getElementById('front').textContent]")
+
+    assert opened.found == [
+        {"steps": [0, 2], "last": 2},
+        "2 of 2 finished trials are beaten by no other one in both.",
+    ]
 
 
 @pytest.fixture(scope="module")

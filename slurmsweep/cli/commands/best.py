@@ -31,10 +31,6 @@ EXAMPLES = (
 EXIT_CODES = {3: "", 5: ""}
 
 
-#: Trials whose last values count: as for the sweep's own metric.
-_COUNTING = ("finished", "stopped early")
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``best``."""
     options.add(parser, "newest")
@@ -88,7 +84,7 @@ def _ranked_by(
 
     config = judged_by(summary.manifest.config, metric, goal)
     done = summary.trials(states={TrialState.FINISHED, TrialState.KILLED})
-    rows = with_metric_named(summary, (row for row in done if row.state_words in _COUNTING), metric)
+    rows = with_metric_named(summary, (row for row in done if row.is_ranked), metric)
     sign = -1 if config.metric and config.metric.goal == "maximize" else 1
     measured = sorted((sign * row.metric, row.number, row) for row in rows if row.metric is not None)
     return config, [row for *_, row in measured[:top]]

@@ -25,7 +25,7 @@ def compared(summary: SweepSummary) -> ComparedSweep:
         seconds += row.seconds or 0.0
         if row.started is not None and not row.origin:
             begun = min(begun, row.started)
-            if row.metric is not None and row.over_at is not None and row.point is None:
+            if row.is_ranked and row.metric is not None and row.over_at is not None and row.point is None:
                 ended.append((row.over_at, row.metric))
     points = summary.ranked() if config.extensions.repeats else ()
     ended += [(row.over_at, row.metric) for row in points if row.metric is not None and row.over_at is not None]

@@ -26,7 +26,6 @@ from slurmsweep.report.page.content import Curve, FailureTail, ReportContent, Re
 from slurmsweep.search.flat import flat
 from slurmsweep.sizing.efficiency import efficiency_document
 from slurmsweep.sizing.usage import Ledger
-from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.tail import AttemptId
 from slurmsweep.sweepfile.secrets import masked
 from slurmsweep.sweepfile.sections import Objective
@@ -292,7 +291,7 @@ def _best(
     if metric and first.name == metric.name:
         return [known[row.number] for row in summary.ranked(_BEST) if row.number in known]
     sign = -1.0 if first.goal == "maximize" else 1.0
-    ended = [one for one in trials if first.name in one.values and one.row.state is TrialState.FINISHED]
+    ended = [one for one in trials if first.name in one.values and one.row.is_ranked]
     return sorted(ended, key=lambda one: (sign * one.values[first.name], one.row.number))[:_BEST]
 
 

@@ -32,8 +32,9 @@ class ComparedSweep(NamedTuple):
         title: its name, or its id.
         metric, goal: by which its trials are compared; None without a metric.
         counts: trials by state.
-        ended: when each trial with a value ended, in seconds since the first one started, and the value; by time. Of
-            points that run several times: each with all of its runs, when its last run ended.
+        ended: when each trial that finished or was stopped early with a value ended, in seconds since the first trial
+            started, and the value; by time. Of points that run several times: each with all of its runs, when its last
+            run ended.
         best: value and trial, of a point its first; None without one.
         point: the best one, where points run several times.
         params: those of the best trial.

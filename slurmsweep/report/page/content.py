@@ -128,8 +128,19 @@ class ReportContent(NamedTuple):
 
     def ends(self, name: str) -> list[tuple[int, float]]:
         """Return the value of each trial that has one of this metric and has ended, numbered 1.. as they ended."""
-        ended = sorted((t.ended, t.values[name]) for t in self.trials if t.ended is not None and name in t.values)
-        return list(enumerate((value for _, value in ended), 1))
+        return [(place, value) for place, value, _ in self._ends(name)]
+
+    def best_so_far(self, objective: Objective) -> list[tuple[int, float]]:
+        """Return those of :meth:`ends` that are better than all before them, of the trials that may be the best."""
+        ranked = ((place, value) for place, value, is_ranked in self._ends(objective.name) if is_ranked)
+        return better_than_before(ranked, objective.goal)
+
+    def _ends(self, name: str) -> list[tuple[int, float, bool]]:
+        """Return for each of :meth:`ends` its number, its value, and whether the trial may be the best."""
+        ended = [
+            (t.ended, t.values[name], t.row.is_ranked) for t in self.trials if t.ended is not None and name in t.values
+        ]
+        return [(place, value, is_ranked) for place, (_, value, is_ranked) in enumerate(sorted(ended), 1)]
 
 
 class ParameterColumn(NamedTuple):

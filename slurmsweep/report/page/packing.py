@@ -11,6 +11,8 @@ from bisect import bisect_right
 from operator import sub
 from typing import TYPE_CHECKING, Any
 
+from slurmsweep.report.summary import RANKED_WORDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -114,6 +116,7 @@ def pack(content: ReportContent) -> tuple[str, dict[str, Any]]:
         "same": same,
         "metrics": metrics,
         "order": content.by_importance(),
+        "ranked": RANKED_WORDS,
     }
     return packer.text(), document
 

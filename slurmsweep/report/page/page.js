@@ -30,6 +30,7 @@
     : Math.abs(v) >= 1e5 || (v && Math.abs(v) < 1e-3) ? v.toExponential(2).replace(/\.?0+e/, "e") : String(+v.toPrecision(4));
   const clock = s => s < 60 ? `${short(+s.toFixed(1))}s` : s < 3600 ? `${s / 60 | 0}m ${String(Math.round(s) % 60).padStart(2, "0")}s`
     : s < 86400 ? `${s / 3600 | 0}h ${String((s / 60 | 0) % 60).padStart(2, "0")}m` : `${s / 86400 | 0}d ${String((s / 3600 | 0) % 24).padStart(2, "0")}h`;
+  const mayBeBest = i => M.ranked.includes(state.levels[state.vals[i]]), hasFinished = i => state.levels[state.vals[i]] === "finished";
   const hasEnded = i => !Number.isNaN(ended[i]), hasStarted = i => !Number.isNaN(started[i]);
   const endOf = i => hasEnded(i) ? ended[i] : M.made;  // one that runs goes on until the page was made
   const signOf = c => c.goal === "maximize" ? -1 : 1, arrowOf = c => c.goal === "minimize" ? "↓" : "↑";
@@ -134,7 +135,8 @@
     }
     chosen = [];
     for (let i = 0; i < N; i++) if (sel[i] && shade[i] < 0) chosen.push(i);
-    for (const i of ranked) if (sel[i]) chosen.push(i);  // the best ones are drawn last, on top
+    for (const may of [false, true])  // the best ones are drawn last, on top; a killed trial, or one that runs, is none of them
+      for (const i of ranked) if (sel[i] && mayBeBest(i) === may) chosen.push(i);
     said.textContent = chosen.length === N ? `all ${N} trials` : `${chosen.length} of ${N} trials`;
     for (const box of document.querySelectorAll("#states button"))
       box.setAttribute("aria-pressed", String(terms.some(t => t.c === state && !t.not && t.op === ":" && t.values.includes(box.value))));
@@ -507,6 +509,14 @@
     order = Array.from({ length: N }, (_, i) => i).filter(i => metric && hasEnded(i) && hasValue(i)).sort((a, b) => ended[a] - ended[b]);
     order.forEach((i, k) => { orderX[i] = order.length < 2 ? 0.5 : k / (order.length - 1); });
   }
+  function betterThanBefore(list) {
+    let best = Infinity;
+    return list.filter(i => {
+      const value = signOf(metric) * metric.vals[i], isBetter = mayBeBest(i) && value < best;
+      if (isBetter) best = value;
+      return isBetter;
+    });
+  }
   pointPanel("history", 330, p => {
     if (!metric) return null;
     const f = frame(p), axis = axisOf(metric, false);
@@ -516,9 +526,7 @@
     text(g, "trials in the order in which they ended", f.x(0.5), p.h - 1, "center");
     dots(g, [...list].sort((a, b) => shade[a] - shade[b]), x, y, list.length > 2000 ? 2.5 : 4);
     const steps = [];
-    let best = Infinity;
-    for (const i of list) if (signOf(metric) * metric.vals[i] < best) {
-      best = signOf(metric) * metric.vals[i];
+    for (const i of betterThanBefore(list)) {
       if (steps.length) steps.push([x(i), steps[steps.length - 1][1]]);
       steps.push([x(i), y(i)]);
     }
@@ -575,6 +583,12 @@
   });
 
   let second = metrics[1];
+  function frontOf(list) {
+    const sorted = [...list].sort((a, b) => signOf(second) * (second.vals[a] - second.vals[b]) || signOf(metric) * (metric.vals[a] - metric.vals[b]));
+    const front = [];
+    for (const i of sorted) if (!front.length || signOf(metric) * (metric.vals[i] - metric.vals[front[front.length - 1]]) < 0) front.push(i);
+    return front;
+  }
   if (metrics.length > 1) pointPanel("pareto", 320, p => {
     const f = frame(p), across = axisOf(second, false), axis = axisOf(metric, false), has = i => hasValue(i) && isFinite(second.vals[i]);
     return { f, across, axis, list: chosen.filter(has), has, x: i => f.x(across.pos[i]), y: i => f.y(axis.pos[i]) };
@@ -582,9 +596,7 @@
     const ticks = across.ticks.filter(([at], k) => !k || at - across.ticks[k - 1][0] > 0.06);
     scale(g, p, axis, f, ticks, `${second.name} ${arrowOf(second)}`);
     dots(g, list, x, y, 4);
-    const left = [...list].sort((a, b) => signOf(second) * (second.vals[a] - second.vals[b]) || signOf(metric) * (metric.vals[a] - metric.vals[b]));
-    const front = [];
-    for (const i of left) if (!front.length || signOf(metric) * (metric.vals[i] - metric.vals[front[front.length - 1]]) < 0) front.push(i);
+    const left = list.filter(hasFinished), front = frontOf(left);
     g.strokeStyle = g.fillStyle = ink.accent;
     g.lineWidth = 2;
     path(g, front.flatMap((i, k) => k ? [[x(i), y(front[k - 1])], [x(i), y(i)]] : [[x(i), y(i)]]));
@@ -595,7 +607,7 @@
       g.arc(x(i), y(i), 4, 0, 7);
       g.fill();
     }
-    $("front").textContent = `${front.length} of ${list.length} trials are beaten by no other one in both.`;
+    $("front").textContent = `${front.length} of ${left.length} finished trials are beaten by no other one in both.`;
   });
 
   // ---- curves: bands of all that are chosen, lines of the best ones ------------------------------------------------------
@@ -903,6 +915,7 @@
   const timed = act => { const begun = performance.now(); act(); drawn(); return { filter: $("filter").value, chosen: chosen.length, ms: performance.now() - begun }; };
   window.__filter = said => timed(() => show(said));
   window.__brush = (name, from, to) => timed(() => brush(axisOf(named(name)), from, to));
+  window.__best = () => ({ steps: betterThanBefore(order.filter(i => sel[i])).map(i => trial.vals[i]), last: trial.vals[chosen[chosen.length - 1]] });
   window.__focus = number => point(trial.vals.indexOf(number));
   window.__ready = true;
 })();

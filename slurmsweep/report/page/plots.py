@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from slurmsweep.errors import UsageError
 from slurmsweep.report.figures import counted
 from slurmsweep.report.page.comparison import titles
-from slurmsweep.report.page.content import MARK, better_than_before
+from slurmsweep.report.page.content import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,12 +84,11 @@ def _picture(kind: str, draw_on: Callable[[Figure], None]) -> bytes:
 
 
 def _history(figure: Figure, content: ReportContent) -> None:
-    name, goal = _first(content)
+    name, _ = _first(content)
     axes = figure.subplots()
-    ends = content.ends(name)
-    values = [value for _, value in ends]
+    values = [value for _, value in content.ends(name)]
     axes.scatter(range(1, len(values) + 1), values, s=9, c="#82a9cd", linewidths=0, rasterized=len(values) > _RASTER)
-    best = better_than_before(ends, goal)
+    best = content.best_so_far(content.objectives[0])
     if best:
         best.append((len(values), best[-1][1]))
         axes.step([x for x, _ in best], [y for _, y in best], where="post", color="#d9480f", label="best so far")

@@ -21,7 +21,7 @@ from slurmsweep.report.efficiency import each_text
 from slurmsweep.report.figures import counted, date_text, duration, figure, trials_text, value_text
 from slurmsweep.report.importance import TELLING
 from slurmsweep.report.page.charts import steps_chart
-from slurmsweep.report.page.content import MARK, better_than_before
+from slurmsweep.report.page.content import MARK
 from slurmsweep.report.page.packing import pack
 from slurmsweep.report.strict_json import strict
 from slurmsweep.report.summary import DONE_WORDS
@@ -189,13 +189,13 @@ def _first(content: ReportContent) -> str:
     """Return best so far and the best trials: all that a reader without a script sees of the results."""
     if not content.objectives:
         return ""
-    name, goal = content.objectives[0].name, content.objectives[0].goal
-    ends = content.ends(name)
-    lines = [("best so far", better_than_before(ends, goal))]
-    chart = steps_chart(lines, "trials in the order in which they ended", ends, lambda x: f"{x:.0f}")
+    name = content.objectives[0].name
+    lines = [("best so far", content.best_so_far(content.objectives[0]))]
+    chart = steps_chart(lines, "trials in the order in which they ended", content.ends(name), lambda x: f"{x:.0f}")
     return (
         '<div class="two first"><section><h2>Best so far</h2><p class="hint">Each point is a trial that ended; '
-        'the line is the best <span class="metric">' + _text(name) + "</span> until then.</p>"
+        'the line is the best <span class="metric">' + _text(name) + "</span> until then, of the trials that finished "
+        "or were stopped early.</p>"
         f'<div class="nojs">{chart}</div>'
         '<div class="js"><div class="panel" id="history" data-label="best value so far, over trials"></div></div>'
         "</section>"
