@@ -145,6 +145,21 @@ def test_another_metric_that_trials_logged_is_shown(trials, folder, slurmsweep):
     assert (best("--metric", "val.acc"), best("--metric", "val.acc", "--goal", "maximize")) == (0, 29)
 
 
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_best_says_which_values_of_a_metric_are_good_that_the_sweep_file_does_not_name(folder, slurmsweep, words):
+    def said(*more: str) -> str:
+        done = slurmsweep("best", folder[1], *words, *more, cwd=folder[0])
+        assert done.returncode == 0, done.stderr
+        return " ".join(done.stderr.split())
+
+    assert said("--metric", "val.acc") == (
+        "slurmsweep: the smallest 'val.acc' is the best here, as the sweep file does not name this metric; "
+        "with --goal maximize the largest is"
+    )
+    assert said("--metric", "val.acc", "--goal", "minimize") == ""
+    assert said("--metric", "loss") == said() == ""
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

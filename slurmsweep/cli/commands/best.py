@@ -60,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("the sweep file names no metric, so no trial is best: add `metric: {name: ..., goal: ...}`")
     else:
         ranked = summary.ranked(top)
+    if args.metric and ranked:
+        _note_goal(summary.manifest.config, args.metric, args.goal)
     if args.json:
         documents = [row.to_json() for row in ranked]
         print_json(documents if top > 1 else (documents[0] if documents else None))
@@ -88,6 +90,17 @@ def _ranked_by(
     sign = -1 if config.metric and config.metric.goal == "maximize" else 1
     measured = sorted((sign * row.metric, row.number, row) for row in rows if row.metric is not None)
     return config, [row for *_, row in measured[:top]]
+
+
+def _note_goal(config: SweepConfig, metric: str, goal: str | None) -> None:
+    """Say which values count as good where neither the sweep file nor the command says it."""
+    from slurmsweep.control.views.other_metric import goal_in_file
+
+    if goal is None and goal_in_file(config, metric) is None:
+        note(
+            f"the smallest {metric!r} is the best here, as the sweep file does not name this metric; with "
+            "--goal maximize the largest is"
+        )
 
 
 def _show_front(summary: SweepSummary, top: int | None, *, as_json: bool) -> None:

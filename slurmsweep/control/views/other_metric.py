@@ -47,6 +47,11 @@ def with_metric_named(summary: SweepSummary, rows: Iterable[TrialRow], name: str
 
 def judged_by(config: SweepConfig, name: str, goal: str | None = None) -> SweepConfig:
     """Return a configuration with another metric; its goal is that of the sweep file where that names the metric."""
+    return config._replace(metric=Metric(name, goal or goal_in_file(config, name) or "minimize"))
+
+
+def goal_in_file(config: SweepConfig, name: str) -> str | None:
+    """Return which values of a metric are good as the sweep file says it; None where it does not name the metric."""
     own = [config.metric.objective] if config.metric else []
-    goals = {objective.name: objective.goal for objective in (*config.extensions.pareto, *own)}
-    return config._replace(metric=Metric(name, goal or goals.get(name, "minimize")))
+    goals: dict[str, str] = {objective.name: objective.goal for objective in (*config.extensions.pareto, *own)}
+    return goals.get(name)
