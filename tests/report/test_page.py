@@ -356,6 +356,25 @@ def test_no_trial_that_was_killed_is_drawn_as_the_best(cancelled, tmp_path):
     ]
 
 
+def test_a_sentence_that_begins_with_a_parameter_has_its_name_as_it_is(make, tmp_path):
+    pytest.importorskip("numpy")
+    from made_sweeps import new_sweep
+
+    levels = [1, 2, 3, 4, 5, 6]
+    document = {
+        "method": "grid",
+        "program": "train.py",
+        "metric": {"name": "loss"},
+        "parameters": {"opt": {"parameters": {"lr": {"values": levels}}}, "width": {"values": levels}},
+    }
+    store = new_sweep(tmp_path, document, 36)
+    values = [(lr - 3.5) * (width - 3.5) for lr in levels for width in levels]
+    trial_ends(store, [("finished", "", {"loss": value}) for value in values])
+    text = slurmsweep.Sweep(store.layout.folder, backend="local").report().decode()
+
+    assert re.findall(r"<p>([^<]*) only together: ", text) in (["opt.lr and width"], ["width and opt.lr"])
+
+
 @pytest.fixture(scope="module")
 def large(make, tmp_path_factory):
     folder = tmp_path_factory.mktemp("large")

@@ -241,7 +241,7 @@ def _importance(document: Mapping[str, Any]) -> str:
             f'<i style="left:{low:.1f}%;width:{max(0.4, high - low):.1f}%"></i>'
             f'</span><span class="sub" title="{_text(best)}"><b>{one["importance"]:.2f}</b> {_text(best)}</span>'
         )
-    lines = [document["unclear"]] if document["unclear"] else []
+    lines = [document["unclear"][:1].upper() + document["unclear"][1:]] if document["unclear"] else []
     for one in document["interactions"][:5]:
         first, second = one["parameters"]
         lines.append(f"{first} and {second} only together: {one['importance']:.2f}.")
@@ -250,7 +250,7 @@ def _importance(document: Mapping[str, Any]) -> str:
         lines.append(
             f"{share} % of the differences between trials is explained; the rest is noise, or more than this sees."
         )
-    told = "".join(f"<p>{_text(line[:1].upper() + line[1:])}</p>" for line in lines)
+    told = "".join(f"<p>{_text(line)}</p>" for line in lines)
     method = f"{document['method']}, {counted(document['trials'], 'trial')}" if document["method"] else ""
     range_ = f"; whiskers: 10 % to 90 % of {document['resamples']} resamples" if document["resamples"] else ""
     same = f" The same in all: {', '.join(document['same'])}." if document["same"] else ""
