@@ -107,9 +107,8 @@ def comparison_text(sweeps: Sequence[ComparedSweep]) -> str:
         return titled_table([title, *titles(sweeps)], [[name, *cells] for name, cells in rows])
 
     lines = [plain_table([_row(one) for one in sweeps]), ""]
-    if any(one.ended for one in sweeps):
-        shares = ((f"{share * 100:.0f} %", [_value(one.best_after(share)) for one in sweeps]) for share in _SHARES)
-        lines += [beside("best of the first", shares), ""]
+    if shares := _best_of_first(sweeps):
+        lines += [beside("best of the first", ((name, map(_value, values)) for name, values in shares)), ""]
     if best := _best_parameters(sweeps):
         lines += [beside("parameters of the best", ((name, map(_value, values)) for name, values in best)), ""]
     if unlike := differences(sweeps):
@@ -125,6 +124,13 @@ def comparison_markdown(sweeps: Sequence[ComparedSweep]) -> str:
     heads = [f"{one.title} ({one.sweep})" if one.title != one.sweep else one.sweep for one in sweeps]
     rows = [[_value(value) for value in _row(one).values()] for one in sweeps]
     lines = [f"<!-- {MARK} -->", "# " + escaped(" and ".join(heads)), *grid(list(_row(sweeps[0])), rows)]
+    for title, first, known in (
+        ("Best of the first trials", "share", _best_of_first(sweeps)),
+        ("Parameters of the best trials", "parameter", _best_parameters(sweeps)),
+    ):
+        if known:
+            cells = [[name, *map(_value, values)] for name, values in known]
+            lines += [f"## {title}", *grid([first, *heads], cells)]
     if told := [[name, *map(_text, values)] for name, values in differences(sweeps)]:
         lines += ["## What differs in the configurations", *grid(["key", *heads], told)]
     else:
@@ -150,6 +156,7 @@ def comparison_page(sweeps: Sequence[ComparedSweep]) -> str:
         )
     heads = ["", *titles(sweeps)]
     best = table(heads, [[cell(name), *map(cell, values)] for name, values in _best_parameters(sweeps)])
+    shares = table(heads, [[cell(name), *map(cell, values)] for name, values in _best_of_first(sweeps)])
     unlike = differences(sweeps)
     told = table(heads, [[cell(name), *(cell(_text(value)) for value in values)] for name, values in unlike])
     title = escape(" and ".join(one.title for one in sweeps))
@@ -158,10 +165,18 @@ def comparison_page(sweeps: Sequence[ComparedSweep]) -> str:
         f'<header class="top"><div><h1>{title}</h1><div class="sub">{len(sweeps)} sweeps compared</div></div></header>'
         "<main>"
         f'{doubt}<section>{table(list(_row(sweeps[0])), rows)}</section><div class="two">{"".join(charts)}</div>'
+        f"<section><h2>Best of the first trials</h2>{shares}</section>"
         f"<section><h2>Parameters of the best trials</h2>{best}</section>"
         "<section><h2>What differs in the configurations</h2>"
         f"{told if unlike else '<p>Nothing.</p>'}</section></main>"
     )
+
+
+def _best_of_first(sweeps: Sequence[ComparedSweep]) -> list[tuple[str, list[float | None]]]:
+    """Return for each share of the trials that ended first the best value in every sweep; empty where none ended."""
+    if not any(one.ended for one in sweeps):
+        return []
+    return [(f"{share * 100:.0f} %", [one.best_after(share) for one in sweeps]) for share in _SHARES]
 
 
 def _best_parameters(sweeps: Sequence[ComparedSweep]) -> list[tuple[str, list[Any]]]:
