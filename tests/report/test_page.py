@@ -375,6 +375,33 @@ def test_a_sentence_that_begins_with_a_parameter_has_its_name_as_it_is(make, tmp
     assert re.findall(r"<p>([^<]*) only together: ", text) in (["opt.lr and width"], ["width and opt.lr"])
 
 
+def used(sweep):
+    """Return the hint of "Asked beside used" in the report, and the widths of its bars; None for a row without one."""
+    section = re.search(r'<section id="used">(.*?)</section>', sweep.report().decode(), re.DOTALL)[1]
+    rows = re.findall(r'<span>(\w+)</span><span(?: class="track"><b style="width:([\d.]+)%)?', section)
+    return re.search(r'"hint">(.*?)</p>', section)[1], {name: float(width) if width else None for name, width in rows}
+
+
+def test_what_was_used_has_a_bar_only_beside_what_was_asked_for(cancelled, monkeypatch):
+    hint, bars = used(cancelled)
+    assert bars == {"time": None}
+    assert "asked" not in hint
+
+    made = gathering.efficiency_document
+
+    def asked(*arguments):
+        document = made(*arguments)
+        document["time"] = {**document["time"], "each_asked": 0.4, "each_used": 0.1, "most_used": 0.2}
+        document["memory"] = {**document["memory"], "each_asked": 100.0, "each_used": 100.0, "most_used": 200.0}
+        document["cpu"] = {**document["cpu"], "each_asked": None, "each_used": 1.0, "most_used": 2.0}
+        return document
+
+    monkeypatch.setattr(gathering, "efficiency_document", asked)
+    hint, bars = used(cancelled)
+    assert bars == {"time": 25.0, "cpu": None, "memory": 50.0}
+    assert "full width: what was asked for, or the mark where one used more" in hint
+
+
 @pytest.fixture(scope="module")
 def large(make, tmp_path_factory):
     folder = tmp_path_factory.mktemp("large")

@@ -275,15 +275,22 @@ def _efficiency(content: ReportContent) -> str:
         asked, usual, most = (one[key] for key in ("each_asked", "each_used", "most_used"))
         if usual is None or most is None:
             continue
-        full = max(asked or 0.0, most) or 1.0
         of = f" of {each_text(name, asked)}" if asked is not None else ""
-        mark = f'<i style="left:calc({100 * most / full:.1f}% - 2px)"></i>'
-        rows.append(
-            f'<span>{name}</span><span class="track"><b style="width:{100 * usual / full:.1f}%"></b>{mark}</span>'
-            f'<span class="sub">{each_text(name, usual)}{of}, at most {each_text(name, most)}</span>'
-        )
+        bar = "<span></span>"  # without a length that means something
+        if asked:
+            full = max(asked, most)
+            mark = f'<i style="left:calc({100 * most / full:.1f}% - 2px)"></i>'
+            bar = f'<span class="track"><b style="width:{100 * usual / full:.1f}%"></b>{mark}</span>'
+        told = f"{each_text(name, usual)}{of}, at most {each_text(name, most)}"
+        rows.append(f'<span>{name}</span>{bar}<span class="sub">{told}</span>')
     if not rows:
         return ""
+    hint = "Figures: what half of the attempts used at most, and the most that one used"
+    if any('class="track"' in row for row in rows):
+        hint = (
+            "Bar: what half of the attempts used at most; mark: the most that one used; full width: what was asked "
+            "for, or the mark where one used more; no bar: nothing was asked for"
+        )
     sums = [
         f"{figure(document[key])} core-hours {word}"
         for key, word in (
@@ -300,8 +307,8 @@ def _efficiency(content: ReportContent) -> str:
     )
     ask = f"<h3>Ask next time</h3>{advice}" if advice else ""
     return (
-        '<section id="used"><h2>Asked beside used</h2><p class="hint">Bar: what half of the attempts used at most; '
-        f'mark: the most that one used; full width: what was asked for.</p><div class="use">{"".join(rows)}</div>'
+        f'<section id="used"><h2>Asked beside used</h2><p class="hint">{hint}.</p>'
+        f'<div class="use">{"".join(rows)}</div>'
         f"<p>{_text(', '.join(sums))}</p>{ask}</section>"
     )
 
