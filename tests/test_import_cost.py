@@ -58,9 +58,11 @@ def is_in(name: str, *rooms: str) -> bool:
     return any(f"{name}.".startswith(f"{room}.") for room in rooms)
 
 
+@pytest.mark.parametrize("is_path", [False, True], ids=["id", "path"])
 @pytest.mark.parametrize("method", ["grid", "random"])
-def test_an_agent_that_runs_a_trial_loads_no_login_node_library(slurmsweep, write_sweep, tmp_path, method):
-    sweep = slurmsweep("create", str(write_sweep("pass", method=method, extra="run_cap: 2"))).stdout.strip()
+def test_an_agent_that_runs_a_trial_loads_no_login_node_library(slurmsweep, write_sweep, tmp_path, method, is_path):
+    made = slurmsweep("create", str(write_sweep("pass", method=method, extra="run_cap: 2"))).stdout.strip()
+    sweep = str(tmp_path / ".slurmsweep" / f"sweep-{made}") if is_path else made
 
     command = "from slurmsweep.cli.main import main; main(['agent', '--count', '1', sys.argv[1]])"
     loaded = modules_after(command, sweep, cwd=tmp_path)
@@ -69,6 +71,7 @@ def test_an_agent_that_runs_a_trial_loads_no_login_node_library(slurmsweep, writ
     assert loaded & ((HEAVY | NEEDLESS) - FILELOCK_ON_3_10) == set()
     assert len(ours(loaded)) <= MOST_OF_OURS[method]
     assert len(loaded - modules_after("import filelock")) <= MOST_IN_ALL
+    assert not {name for name in loaded if name.endswith(".naming")}
 
 
 def test_an_agent_of_a_sweep_with_a_metric_loads_the_readers_of_metrics_besides(slurmsweep, write_sweep, tmp_path):

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 #: 128 + SIGINT, 128 + SIGPIPE: as shells report commands that these signals ended.
 _INTERRUPTED, _PIPE_CLOSED = 130, 141
 
-#: Commands of jobs, which name the sweep by its path.
-_WITH_PATHS = ("agent",)
+#: Commands of jobs, which name the sweep by its path mostly: they look up other words themselves.
+_OF_JOBS = ("agent",)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace | SimpleNamespace) -> int:
     try:
-        if args.command not in _WITH_PATHS and hasattr(args, "sweep"):
+        if args.command not in _OF_JOBS and hasattr(args, "sweep"):
             from slurmsweep.cli.naming import sweep_of  # jobs need none of this
 
             args.sweep = sweep_of(args.sweep)

@@ -61,6 +61,52 @@ def test_run_goes_on_with_a_sweep_that_is_named_by_little(made, slurmsweep, word
     assert (done.returncode, json.loads(done.stdout)["id"]) == (0, sweep), done.stderr
 
 
+@pytest.mark.parametrize(
+    ("word", "sweep"),
+    [
+        ("last", "zzzz0000"),
+        ("last~1", "abxy5678"),
+        ("abc", "abcd1234"),
+        ("second", "abxy5678"),
+        ("abxy5678", "abxy5678"),
+        (".slurmsweep/sweep-abcd1234", "abcd1234"),
+        ("link", "abcd1234"),
+    ],
+)
+@pytest.mark.parametrize("options", [[], ["--count", "1"], ["--count", "1", "--seats", "1"]], ids=" ".join)
+def test_an_agent_runs_a_trial_of_a_sweep_that_is_named_by_little(made, slurmsweep, options, word, sweep):
+    (made / "link").symlink_to(".slurmsweep/sweep-abcd1234")
+
+    done = slurmsweep("agent", *options, word)
+
+    assert done.returncode == 0, done.stderr
+    finished = {row["id"]: row["finished"] for row in json.loads(slurmsweep("ls", "--json").stdout)}
+    assert finished == {"abcd1234": 0, "abxy5678": 0, "zzzz0000": 0} | {sweep: 1}
+
+
+def test_an_agent_takes_a_name_that_looks_like_an_id(slurmsweep, write_sweep):
+    sweep = slurmsweep("create", str(write_sweep("pass", extra="name: baseline"))).stdout.strip()
+
+    assert slurmsweep("agent", "baseline").returncode == 0
+    assert json.loads(slurmsweep("status", sweep, "--json").stdout)["counts"]["finished"] == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "said"),
+    [
+        ("ab", 2, "'ab' may mean 2 sweeps: abcd1234, abxy5678; write more of the id"),
+        ("first", 2, "'first' may mean 2 sweeps: abcd1234, zzzz0000"),
+        ("fourth", 3, "'fourth' is not a sweep"),
+        ("abcd1235", 3, "did you mean abcd1234?"),
+        ("last~3", 3, "has no sweep last~3: the oldest is last~2"),
+    ],
+)
+def test_an_agent_refuses_a_word_that_means_several_sweeps_or_none(made, slurmsweep, word, code, said):
+    done = slurmsweep("agent", word)
+
+    assert (done.returncode, said in done.stderr) == (code, True), done.stderr
+
+
 def test_run_takes_a_file_of_that_name_for_a_sweep_file(made, slurmsweep):
     Path(made, "second").write_text("{")
     done = slurmsweep("run", "second", "--backend", "local")

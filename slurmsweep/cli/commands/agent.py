@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.agents.agent import run_agent
 from slurmsweep.cli.output import note
+from slurmsweep.errors import NotFoundError
+from slurmsweep.state import paths
 from slurmsweep.state.store import SweepStore
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 HELP = "claim trials and run them: what each job runs"
 EXAMPLES = (
     ("agent k3v9q2xa", "run one trial"),
-    ("agent -n 10 k3v9q2xa", "one after the other, at most ten"),
+    ("agent -n 10 last", "one after the other, at most ten, of the newest sweep"),
 )
 EXIT_CODES = {1: "and others: that of the trial's command", 3: "", 4: "ECS did not say which task this is", 5: ""}
 
@@ -36,12 +38,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Claim and run trials, with ``--seats`` in several processes; return the exit code of the trial."""
-    sweep, count, function = args.sweep, args.count, args.function
+    # once for all seats: another sweep may be the newest before the last of them begins
+    sweep, count, function = _named(args.sweep), args.count, args.function
     if args.seats:
         from slurmsweep.agents.packed import run_packed
 
         return run_packed(args.seats, os.environ, lambda environ: _run(sweep, count, function, environ))
     return _run(sweep, count, function, os.environ)
+
+
+def _named(word: str) -> str:
+    """Return the id or path of the sweep that a word means. Raises NotFoundError, StateUnreadableError, UsageError.
+
+    Jobs write an id or a path. Only another word loads what looks up names, which costs each agent time.
+    """
+    if os.sep in word:
+        return word
+    try:
+        paths.find(word)
+    except NotFoundError:
+        from slurmsweep.cli.naming import sweep_of
+
+        return sweep_of(word)
+    return word
 
 
 def _run(sweep: str, count: int, function: str | None, environ: Mapping[str, str]) -> int:
