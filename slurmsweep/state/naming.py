@@ -1,4 +1,8 @@
-"""Which sweep a word means: an id, its beginning, the sweep's name, ``last``, ``last~1`` before it, or a path."""
+"""Which sweep a word means: an id, its beginning, the sweep's name, ``last``, ``last~1`` before it, or a path.
+
+The canary of a plan has the name of its file and is newer than the sweep that the plan was for: an id or a path means
+it, ``last`` and names do not.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,14 @@ import json
 import os
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from slurmsweep.errors import NotFoundError, StateError, UsageError
 from slurmsweep.state import files, paths
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 #: The word for the newest sweep here.
 LAST = "last"
@@ -73,20 +78,34 @@ def _is_id(word: str) -> bool:
 
 
 def _newest(root: str, known: Sequence[str], back: int) -> str:
-    """Return the newest sweep, or the one made so many before it. Raises NotFoundError."""
-    if not known:
-        raise NotFoundError(
-            f"no sweeps in {root}: `slurmsweep run FILE` makes one; or give the path of a sweep's folder"
-        )
-    if back >= len(known):
-        raise NotFoundError(f"{root} has no sweep {LAST}~{back}: the oldest is {LAST}~{len(known) - 1}")
-    return sorted(known, key=lambda sweep: (paths.made(root, sweep), sweep))[-1 - back]
+    """Return the newest sweep, or the one made so many before it; canaries do not count. Raises NotFoundError."""
+    newest_first = sorted(known, key=lambda sweep: (paths.made(root, sweep), sweep), reverse=True)
+    found = list(islice((sweep for sweep in newest_first if not _is_canary(_document(sweep))), back + 1))
+    if len(found) > back:
+        return found[back]
+    if found:
+        raise NotFoundError(f"{root} has no sweep {LAST}~{back}: the oldest is {LAST}~{len(found) - 1}")
+    but = " but canaries of plans, which their ids alone name" if known else ""
+    raise NotFoundError(
+        f"no sweeps in {root}{but}: `slurmsweep run FILE` makes one; or give the path of a sweep's folder"
+    )
 
 
 def _name(sweep: str) -> str | None:
-    """Return the name in a sweep's configuration; None where it has none, or it cannot be read."""
-    with suppress(StateError, NotFoundError, ValueError, KeyError, TypeError):
+    """Return the name that a word may mean a sweep by; None where it has none, is a canary, or cannot be read."""
+    document = _document(sweep)
+    config = document.get("config")
+    name = config.get("name") if isinstance(config, dict) and not _is_canary(document) else None
+    return name if isinstance(name, str) else None
+
+
+def _is_canary(document: Mapping[str, Any]) -> bool:
+    return document.get("canary") is True
+
+
+def _document(sweep: str) -> Mapping[str, Any]:
+    """Return what ``sweep.json`` has; nothing where it cannot be read, which opening that sweep explains."""
+    with suppress(StateError, NotFoundError, ValueError, RecursionError):
         document = json.loads(files.read_plain_file(paths.find(sweep).manifest) or b"{}")
-        name = document["config"].get("name")
-        return name if isinstance(name, str) else None
-    return None
+        return document if isinstance(document, dict) else {}
+    return {}

@@ -263,6 +263,44 @@ def test_an_older_sweep_of_the_name_last_is_not_passed_over(made, slurmsweep, wr
     assert status(slurmsweep) == newer
 
 
+@pytest.fixture
+def tried(slurmsweep, write_sweep):
+    """Make a sweep of the name ``tried``, and run its canary after that; return both ids."""
+    file = str(write_sweep("pass", extra="name: tried"))
+    sweep = slurmsweep("create", file).stdout.strip()
+    planned = slurmsweep("plan", file, "--canary", "--backend", "local", "--json")
+    return sweep, json.loads(planned.stdout)["canary"]["sweep"]
+
+
+def test_a_canary_is_neither_the_newest_sweep_nor_one_of_its_name(tried, slurmsweep):
+    sweep, canary = tried
+
+    assert [status(slurmsweep, *words) for words in ([], ["last"], ["tried"], [canary])] == [*[sweep] * 3, canary]
+    assert f"sweep {sweep}, the newest here" in slurmsweep("trials").stderr
+    assert [row["id"] for row in json.loads(slurmsweep("ls", "--json").stdout)] == [canary, sweep]
+    done = slurmsweep("status", "last~1")
+    assert (done.returncode, "has no sweep last~1: the oldest is last~0" in done.stderr) == (3, True), done.stderr
+
+
+def test_where_there_are_canaries_only_it_is_said_what_names_them(tried, slurmsweep):
+    sweep, canary = tried
+    assert slurmsweep("rm", sweep, "--yes").returncode == 0
+
+    done = slurmsweep("status")
+    assert (done.returncode, " but canaries of plans, which their ids alone name: " in done.stderr) == (3, True)
+    assert slurmsweep("cancel", "tried").returncode == 3
+    assert status(slurmsweep, canary) == canary
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"config": []}', "[" * 100_000])
+def test_a_damaged_sweep_that_is_the_newest_is_no_canary(made, slurmsweep, text):
+    Path(made, ".slurmsweep", "sweep-zzzz0000", "sweep.json").write_text(text)
+
+    done = slurmsweep("status")
+    assert (done.returncode, "zzzz0000" in done.stderr) == (5, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_word_too_long_for_a_path_is_no_sweep(made, slurmsweep):
     assert slurmsweep("status", "w" * 5000).returncode == 3
 
