@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from slurmsweep.report.summary import SweepSummary
+    from slurmsweep.state.manifest import Manifest
     from slurmsweep.state.replay import Submission
 
 #: Without this no trial starts of a project that was moved.
@@ -37,9 +39,19 @@ def next_step(summary: SweepSummary, name: str) -> str | None:
         name: of the sweep as the user wrote it.
     """
     step = _step(summary, name)
-    if step and _MOVED in step:
+    if step and "FOLDER" in step and _was_moved(summary):
         step += f"; FOLDER is where {printable(summary.manifest.workdir)} is now"
     return step
+
+
+def starter(manifest: Manifest, name: str) -> str:
+    """Return what starts the open trials of a sweep: ``run``, or where it has no program, the call in Python.
+
+    Args:
+        manifest: of the sweep.
+        name: of the sweep as the user wrote it.
+    """
+    return f"`slurmsweep run {shlex.quote(name)}`" if manifest.can_run else _agent_call(name)
 
 
 def _step(summary: SweepSummary, name: str) -> str | None:
@@ -52,6 +64,8 @@ def _step(summary: SweepSummary, name: str) -> str | None:
         return f"`slurmsweep resume {sweep}` lets new trials start again" if is_left else None
     if standing is Standing.RUNNING:
         return None
+    if not summary.manifest.can_run:
+        return _step_in_python(summary, name)
     which = "the trial" if failed == 1 else f"the {failed} trials"
     jobs = _at_a_time(summary) + (_MOVED if _was_moved(summary) else "")
     place = _as_before(summary, is_again=True)
@@ -74,12 +88,64 @@ def _step(summary: SweepSummary, name: str) -> str | None:
         ):
             words.append(f"`slurmsweep create FILE --prior {sweep}` keeps what ran, once FILE names another metric")
         return ", ".join(words) or None
-    pending = counts[TrialState.PENDING]
-    which = "more trials" if total is None else "the open trial" if pending == 1 else f"the {pending} open trials"
+    which = _open_words(summary)
     if standing is Standing.IDLE and summary.may_go_on():
         return f"`slurmsweep resubmit {sweep}{place}{jobs}` starts trials that may go on to their next rung"
     start = f"`slurmsweep run {sweep}{_as_before(summary)}{jobs}` starts {which}"
     return f"{start}, {again}" if failed else start
+
+
+def _step_in_python(summary: SweepSummary, name: str) -> str | None:
+    """Return what starts trials of a sweep without a program: the commands have nothing to run, an agent in Python has.
+
+    It runs no trial that ended, until that is taken back.
+    """
+    failed, call = summary.unfinished_count(), _agent_call(name)
+    steps = []
+    if summary.state() is not Standing.FINISHED:
+        which = "trials that may go on to their next rung" if summary.may_go_on() else _open_words(summary)
+        steps.append(f"{call} starts {which}")
+    if failed:
+        which, them = ("the trial", "it") if failed == 1 else (f"the {failed} trials", "them")
+        sweep = shlex.quote(name)
+        first = f"`slurmsweep reconcile {sweep}`, then " if summary.has_unrecorded_ends() else ""
+        again = f"the same call runs {them}" if steps else f"{call} runs {them}"
+        steps.append(
+            f"{first}`slurmsweep delete {sweep} {_choice_of_unfinished(summary)}` takes {which} back that did not "
+            f"finish, and then {again}"
+        )
+    if steps and _was_moved(summary):
+        steps.insert(0, f"`slurmsweep.Sweep({_in_python(name)}, workdir=FOLDER)` in Python names its folder")
+    return ", ".join(steps) or None
+
+
+def _agent_call(name: str) -> str:
+    """Return the call that runs trials by a function of the user's own program (docs/functions.md)."""
+    return f"`slurmsweep.agent({_in_python(name)}, function=...)` in Python"
+
+
+def _in_python(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)
+
+
+def _choice_of_unfinished(summary: SweepSummary) -> str:
+    """Return the options by which ``delete`` takes back the trials that did not finish, and no other."""
+    ways = list(summary.ways_to_fail())
+    states = {state for _, state, _ in ways}
+    killed = [str(number) for number, state, _ in ways if state is TrialState.KILLED]
+    words = [f"--state {state}" for state in TrialState if state in states]
+    if killed and len(killed) < summary.counts()[TrialState.KILLED]:  # the others were stopped early
+        words.remove(f"--state {TrialState.KILLED}")
+        words.append(f"--trials {','.join(killed)}")
+    return " ".join(words)
+
+
+def _open_words(summary: SweepSummary) -> str:
+    """Return ``the 3 open trials``; ``more trials`` where the search has no end."""
+    pending = summary.counts()[TrialState.PENDING]
+    if summary.manifest.trials is None:
+        return "more trials"
+    return "the open trial" if pending == 1 else f"the {pending} open trials"
 
 
 def _was_moved(summary: SweepSummary) -> bool:

@@ -482,6 +482,10 @@ class SweepSummary(NamedTuple):
             found.append(trials.unknown_below(self.manifest.trials))
         return merge(*found)
 
+    def has_unrecorded_ends(self) -> bool:
+        """Return whether a trial that runs by the journal was seen to have ended: ``reconcile`` records that."""
+        return bool(self._seen_to_end())
+
     def _seen_to_end(self) -> dict[int, Outcome]:
         """Return the trials that run as far as the journal knows and that witnesses saw end, with how they did."""
         seen = {}

@@ -10,7 +10,7 @@ from slurmsweep.report.choice import constants
 from slurmsweep.report.failures import failure_words
 from slurmsweep.report.figures import counted, value_text
 from slurmsweep.report.fitting import READABLE, Column, fit
-from slurmsweep.report.next_step import next_step
+from slurmsweep.report.next_step import next_step, starter
 from slurmsweep.report.terminal import labelled, labelled_path, paragraph, printable, width, wrapped
 from slurmsweep.report.waiting import waiting_words
 from slurmsweep.search.flat import flat
@@ -44,7 +44,9 @@ def status_text(summary: SweepSummary, failures: Sequence[FailureGroup], name: s
         lines += _line("points", ", ".join(f"{n} {word}" for word, n in points["counts"].items()) or "none")
     further = summary.may_go_on()
     if further:
-        lines += _line("rungs", f"{further} may go on: `slurmsweep resubmit {summary.manifest.sweep_id}` starts them")
+        sweep = summary.manifest.sweep_id
+        starts = f"`slurmsweep resubmit {sweep}`" if summary.manifest.can_run else starter(summary.manifest, name)
+        lines += _line("rungs", f"{further} may go on: {starts} starts them")
     if summary.jobs:
         lines += _line("jobs", ", ".join(f"{n} {word}" for word, n in sorted(summary.jobs.items())))
     for words in waiting_words(summary.waiting, name):

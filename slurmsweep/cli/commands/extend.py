@@ -7,6 +7,7 @@ import argparse
 from slurmsweep.cli import options
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import print_json, print_sentences
+from slurmsweep.report.next_step import starter
 from slurmsweep.state.store import SweepStore
 
 HELP = "give a random or bayes search that has an end more trials"
@@ -30,9 +31,10 @@ def run(args: argparse.Namespace) -> int:
 
     store = SweepStore.open_to_run(sweep_of(args.sweep))
     name, total = store.manifest.sweep_id, extend(store, args.count)
+    starts = starter(store.manifest, name)
     if args.json:
         added = args.count * store.manifest.config.extensions.runs_each
         print_json({"sweep": name, "added": added, "trials": total})
     else:
-        print_sentences(f"sweep {name} has {total} trials now: `slurmsweep run {name}` starts what is new")
+        print_sentences(f"sweep {name} has {total} trials now: {starts} starts what is new")
     return 0

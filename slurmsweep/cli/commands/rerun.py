@@ -8,6 +8,7 @@ from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json
 from slurmsweep.control.session import Session
 from slurmsweep.control.upkeep import rerun
+from slurmsweep.report.next_step import starter
 
 HELP = "let trials be run again, also finished ones; nothing is removed, and `run` starts them"
 EXAMPLES = (
@@ -45,5 +46,5 @@ def run(args: argparse.Namespace) -> int:
         note(f"{which} {'would' if args.dry_run else 'will'} be run again")
         if not args.dry_run:
             first = f"`slurmsweep resume {args.sweep}`, then " if session.view.reached else ""
-            note(f"{first}`slurmsweep run {args.sweep}` starts them")
+            note(f"{first}{starter(session.store.manifest, args.sweep)} starts them")
     return 0

@@ -9,6 +9,7 @@ from slurmsweep.cli.output import note, print_order
 from slurmsweep.control.jobs import orders
 from slurmsweep.control.session import Session
 from slurmsweep.report.figures import counted
+from slurmsweep.report.next_step import starter
 
 HELP = "start new trials again after pause, stop or cancel; held jobs are released"
 EXAMPLES = (
@@ -34,5 +35,5 @@ def run(args: argparse.Namespace) -> int:
         note("the sweep mends itself: its supervisor looks at it within a minute")
     elif ordered.without_job:
         which = counted(ordered.without_job, "open trial has", "open trials have")
-        note(f"{which} no job: `slurmsweep run {args.sweep}` starts what is open")
+        note(f"{which} no job: {starter(session.store.manifest, args.sweep)} starts what is open")
     return 0

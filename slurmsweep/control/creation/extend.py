@@ -29,9 +29,10 @@ def extend(store: SweepStore, count: int) -> int:
     with store.transaction():
         what = manifest.read(store.layout)
         if what.trials is None:
-            raise UsageError(
-                f"the search of sweep {name} has no end: `slurmsweep run {name} --count {count}` runs {count} more"
-            )
+            more = f"`slurmsweep run {name} --count {count}` runs"
+            if not what.can_run:
+                more = f'`slurmsweep.agent("{name}", function=..., count={count})` in Python runs'
+            raise UsageError(f"the search of sweep {name} has no end: {more} {count} more")
         repeats, runs = what.config.extensions.repeats, what.config.extensions.runs_each
         if repeats and repeats.race is not None:
             raise UsageError(

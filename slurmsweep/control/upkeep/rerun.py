@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.errors import NotFoundError, UsageError
 from slurmsweep.report.choice import chosen, fields
+from slurmsweep.report.next_step import starter
 from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state.lifecycle import TrialState
 from slurmsweep.state.records import DELETED
@@ -56,7 +57,8 @@ def chosen_attempts(session: Session, choice: Choice) -> list[AttemptId]:
         session.store.manifest.require_trials([number])
         trial = trials.get(number)
         if trial is None:
-            raise NotFoundError(f"trial {number} of sweep {sweep} was never run: `slurmsweep run {sweep}` starts it")
+            starts = starter(session.store.manifest, sweep)
+            raise NotFoundError(f"trial {number} of sweep {sweep} was never run: {starts} starts it")
         if trial.state is TrialState.RUNNING:
             raise UsageError(f"trial {number} runs: wait for its end, or `slurmsweep cancel {sweep}`")
     by_state = {number for state in choice.states for number in trials.in_state(state)}
