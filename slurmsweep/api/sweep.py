@@ -33,7 +33,7 @@ from slurmsweep.control.snapshot import look_at_jobs
 from slurmsweep.control.upkeep.remove import plan_removal, remove
 from slurmsweep.control.upkeep.rerun import Choice, rerun
 from slurmsweep.errors import UsageError
-from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.lifecycle import CUT_OFF, TrialState
 from slurmsweep.state.store import SweepStore
 from slurmsweep.state.tail import in_words
 
@@ -51,9 +51,6 @@ if TYPE_CHECKING:
     from slurmsweep.sizing.walltime import AutoSizing
     from slurmsweep.state.files import Access
     from slurmsweep.state.supervisor_files import SupervisorSettings
-
-#: What ``run`` runs again without being asked: trials that were cut off. One that failed waits for ``resubmit``.
-CUT_OFF = frozenset({TrialState.CRASHED, TrialState.KILLED, TrialState.PREEMPTED})
 
 
 class Sweep:

@@ -11,7 +11,7 @@ from slurmsweep.errors import StateUnreadableError
 from slurmsweep.report.figures import counted
 from slurmsweep.report.terminal import printable
 from slurmsweep.state import files, refusals
-from slurmsweep.state.lifecycle import Standing, TrialState
+from slurmsweep.state.lifecycle import CUT_OFF, Standing, TrialState
 from slurmsweep.state.submissions import SubmissionFiles
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ _MOVED = " --workdir FOLDER"
 
 #: The template of jobs where none is named.
 _TEMPLATE = "array"
+
+#: Causes of ends for which ``resubmit`` asks for more than ``run`` does.
+_LACKED = frozenset({"timeout", "oom"})
 
 #: The option for how many run at a time, by backend, and the smallest number that does not hold without it.
 _OPTIONS = {"local": ("--jobs", 2), "slurm": ("--width", 1)}
@@ -55,44 +58,64 @@ def starter(manifest: Manifest, name: str) -> str:
 
 
 def _step(summary: SweepSummary, name: str) -> str | None:
-    counts, standing = summary.counts(), summary.state()
-    failed = summary.unfinished_count()
-    total = summary.manifest.trials
-    sweep = shlex.quote(name)
+    standing, sweep = summary.state(), shlex.quote(name)
     if standing in (Standing.PAUSED, Standing.STOPPED, Standing.CANCELED):
-        is_left = failed or counts[TrialState.PENDING] or total is None
+        pending, is_endless = summary.counts()[TrialState.PENDING], summary.manifest.trials is None
+        is_left = summary.unfinished_count() or pending or is_endless
         return f"`slurmsweep resume {sweep}` lets new trials start again" if is_left else None
     if standing is Standing.RUNNING:
         return None
     if not summary.manifest.can_run:
         return _step_in_python(summary, name)
-    which = "the trial" if failed == 1 else f"the {failed} trials"
     jobs = _at_a_time(summary) + (_MOVED if _was_moved(summary) else "")
-    place = _as_before(summary, is_again=True)
-    again = f"`slurmsweep resubmit {sweep}{place}{jobs}` runs {which} again that did not finish"
-    refused = _refused(summary)
+    resubmit = f"`slurmsweep resubmit {sweep}{_as_before(summary, is_again=True)}{jobs}`"
+    if standing is Standing.FINISHED:
+        return _step_at_the_end(summary, sweep, resubmit)
+    if standing is Standing.IDLE and summary.may_go_on():
+        return f"{resubmit} starts trials that may go on to their next rung"
+    return _step_to_go_on(summary, sweep, f"`slurmsweep run {sweep}{_as_before(summary)}{jobs}`", resubmit)
+
+
+def _step_at_the_end(summary: SweepSummary, sweep: str, resubmit: str) -> str | None:
+    """Return what can be done where no trial is open."""
+    words = [_again(summary, sweep, resubmit)] if summary.unfinished_count() else []
+    # the name of a metric that no trial ever logged may be misspelt
+    if (
+        summary.best() is None
+        and summary.manifest.config.method != "random"
+        and any("never logged" in row.why for row in summary.unmeasured(of_metric=True))
+    ):
+        words.append(f"`slurmsweep create FILE --prior {sweep}` keeps what ran, once FILE names another metric")
+    return ", ".join(words) or None
+
+
+def _step_to_go_on(summary: SweepSummary, sweep: str, run: str, resubmit: str) -> str:
+    """Return what starts the open trials, and those again that did not finish: ``run`` those that were cut off."""
+    counts, unfinished = summary.counts(), summary.unfinished_count()
+    cut_off = sum(counts[state] for state in CUT_OFF) - summary.stopped_early()
+    start = f"{run} starts {_open_words(summary)}"
+    if not cut_off:
+        return f"{start}, {_again(summary, sweep, resubmit)}" if unfinished else start
+    start += f", and the {'one' if cut_off == 1 else cut_off} again that {'was' if cut_off == 1 else 'were'} cut off"
+    failed = unfinished - cut_off
+    if _refused(summary):
+        return f"{start}; {_again(summary, sweep, resubmit)}"
+    if failed:
+        return f"{start}; {resubmit} runs these and the {'one' if failed == 1 else failed} that failed"
+    lacking = any(cause in _LACKED for _, _, cause in summary.ways_to_fail())
+    return f"{start}; {resubmit} gives more to those that lacked time or memory" if lacking else start
+
+
+def _again(summary: SweepSummary, sweep: str, resubmit: str) -> str:
+    """Return what runs the trials again that did not finish; first a look where the newest command refused some."""
+    refused, unfinished = _refused(summary), summary.unfinished_count()
     if refused:
         alike, is_one = counted(len(refused), "trial fails", "trials fail"), len(refused) == 1
-        again = (
+        return (
             f"`slurmsweep logs {sweep} {refused[0]}` shows why {alike} alike; once that is mended, "
-            f"`slurmsweep resubmit {sweep}{place}{jobs}` runs {'it' if is_one else 'them'}, and --force as "
-            f"{'it is' if is_one else 'they are'}"
+            f"{resubmit} runs {'it' if is_one else 'them'}, and --force as {'it is' if is_one else 'they are'}"
         )
-    if standing is Standing.FINISHED:
-        words = [again] if failed else []
-        # the name of a metric that no trial ever logged may be misspelt
-        if (
-            summary.best() is None
-            and summary.manifest.config.method != "random"
-            and any("never logged" in row.why for row in summary.unmeasured(of_metric=True))
-        ):
-            words.append(f"`slurmsweep create FILE --prior {sweep}` keeps what ran, once FILE names another metric")
-        return ", ".join(words) or None
-    which = _open_words(summary)
-    if standing is Standing.IDLE and summary.may_go_on():
-        return f"`slurmsweep resubmit {sweep}{place}{jobs}` starts trials that may go on to their next rung"
-    start = f"`slurmsweep run {sweep}{_as_before(summary)}{jobs}` starts {which}"
-    return f"{start}, {again}" if failed else start
+    return f"{resubmit} runs {'the trial' if unfinished == 1 else f'the {unfinished} trials'} again that did not finish"
 
 
 def _step_in_python(summary: SweepSummary, name: str) -> str | None:

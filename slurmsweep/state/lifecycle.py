@@ -46,6 +46,10 @@ class TrialState(_Word):
         return self.has_ended() and self is not TrialState.FINISHED
 
 
+#: What ``run`` runs again without being asked: trials that were cut off. One that failed waits for ``resubmit``.
+CUT_OFF = frozenset({TrialState.CRASHED, TrialState.KILLED, TrialState.PREEMPTED})
+
+
 class SweepState(_Word):
     """State that is ordered of a sweep, and W&B's word for one; ``canceled`` has one L, as W&B's API spells it."""
 

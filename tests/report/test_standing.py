@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from slurmsweep.report.next_step import next_step
@@ -9,7 +12,7 @@ from slurmsweep.report.summary import SweepSummary
 from slurmsweep.state import refusals
 from slurmsweep.state.lifecycle import Standing, SweepState, TrialState
 from slurmsweep.state.manifest import Manifest
-from slurmsweep.state.outcome import Outcome
+from slurmsweep.state.outcome import STOPPED_EARLY, Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.records import SubmitRecord
 from slurmsweep.state.store import SweepStore
@@ -19,6 +22,7 @@ from slurmsweep.sweepfile.config import check
 
 ME = Owner("h", 1, 1, "b")
 DONE, FAILED = Outcome(TrialState.FINISHED), Outcome(TrialState.FAILED, "exit 1", exit_code=1)
+CUT, EARLY = Outcome(TrialState.KILLED, "interrupted"), Outcome(TrialState.KILLED, STOPPED_EARLY)
 
 
 @pytest.fixture
@@ -43,6 +47,7 @@ def told(make_store):
 
 
 RESUME = "`slurmsweep resume abcd1234` lets new trials start again"
+MORE = "`slurmsweep resubmit abcd1234` gives more to those that lacked time or memory"
 ONE = "`slurmsweep run abcd1234` starts the open trial"
 START = "`slurmsweep run abcd1234` starts the {} open trials"
 
@@ -60,6 +65,23 @@ START = "`slurmsweep run abcd1234` starts the {} open trials"
             Standing.IDLE,
             f"{ONE}, `slurmsweep resubmit abcd1234` runs the trial again that did not finish",
         ),
+        ({"ends": [DONE, CUT], "jobs": {}}, Standing.IDLE, f"{ONE}, and the one again that was cut off"),
+        (
+            {"ends": [DONE, CUT, CUT], "jobs": {}, "trials": 5},
+            Standing.IDLE,
+            f"{START.format(2)}, and the 2 again that were cut off",
+        ),
+        (
+            {"ends": [DONE, CUT, FAILED], "jobs": {}, "trials": 4},
+            Standing.IDLE,
+            f"{ONE}, and the one again that was cut off; `slurmsweep resubmit abcd1234` runs these and the one that failed",
+        ),
+        (
+            {"ends": [DONE, Outcome(TrialState.CRASHED, "timeout")], "jobs": {}},
+            Standing.IDLE,
+            f"{ONE}, and the one again that was cut off; {MORE}",
+        ),
+        ({"ends": [DONE, EARLY], "jobs": {}}, Standing.IDLE, ONE),
         ({"ends": [DONE], "order": SweepState.PAUSED, "jobs": {}}, Standing.PAUSED, RESUME),
         ({"ends": [DONE], "order": SweepState.FINISHED, "jobs": {}}, Standing.STOPPED, RESUME),
         ({"ends": [DONE], "order": SweepState.CANCELED, "jobs": {}}, Standing.CANCELED, RESUME),
@@ -77,6 +99,21 @@ START = "`slurmsweep run abcd1234` starts the {} open trials"
 )
 def test_a3_a_sweep_is_what_it_does(told, sweep, standing, following):
     assert told(**sweep) == (standing, following)
+
+
+@pytest.mark.parametrize("ends", [[DONE, CUT, CUT], [DONE, CUT, EARLY], [DONE, CUT, FAILED], [DONE, EARLY]])
+def test_what_is_said_to_start_is_what_a_rehearsal_of_it_starts(slurmsweep, make_store, ends):
+    store = make_store(8)
+    Path(store.manifest.workdir, "train.py").write_text("pass")
+    for end in ends:
+        store.finish(store.claim(ME), end)
+
+    following = next_step(SweepSummary(store.layout, store.manifest, store.replay(), {}, {}), store.layout.folder)
+    command = re.match("`slurmsweep (.*?)` starts the ([0-9]+) open trials(?:, and the ([0-9]+|one) again)?", following)
+    words, opened, again = command.groups("0")
+    started = slurmsweep(*words.split(), "--backend", "local", "--dry-run").stderr
+
+    assert f"{int(opened) + (1 if again == 'one' else int(again))} trials would start" in started
 
 
 def test_the_next_command_runs_as_many_trials_at_a_time_as_before(make_store):

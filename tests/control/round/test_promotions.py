@@ -8,14 +8,14 @@ import pytest
 from fake_backend import FakeBackend
 from submitting import on_backend
 
-from slurmsweep.api.sweep import CUT_OFF, Sweep
+from slurmsweep.api.sweep import Sweep
 from slurmsweep.backends.base import Asked, SubmitOptions
 from slurmsweep.control.round.apply import apply
 from slurmsweep.control.round.decide import Policy, decide
 from slurmsweep.control.round.events import Planned, ignore
 from slurmsweep.control.round.observe import observe
 from slurmsweep.control.round.retry_policy import RetryPolicy
-from slurmsweep.state.lifecycle import TrialState
+from slurmsweep.state.lifecycle import CUT_OFF, TrialState
 from slurmsweep.state.manifest import Manifest
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner

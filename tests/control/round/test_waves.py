@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 from submitting import on_slurm
 
-from slurmsweep.api.sweep import CUT_OFF, Sweep
+from slurmsweep.api.sweep import Sweep
 from slurmsweep.backends.base import Answer, Capacity, JobStatus, SubmitOptions
 from slurmsweep.backends.keys import JobRef
 from slurmsweep.cli.events import EventPrinter
@@ -23,7 +23,7 @@ from slurmsweep.control.session import Session
 from slurmsweep.control.snapshot import Snapshot, look
 from slurmsweep.sizing.walltime import AutoSizing, Step, Wave
 from slurmsweep.state.assignment import slots_of
-from slurmsweep.state.lifecycle import SweepState, TrialState
+from slurmsweep.state.lifecycle import CUT_OFF, SweepState, TrialState
 from slurmsweep.state.outcome import Outcome
 from slurmsweep.state.owner import Owner
 from slurmsweep.state.records import SubmitRecord
