@@ -92,6 +92,12 @@ def _step_at_the_end(summary: SweepSummary, sweep: str, resubmit: str) -> str | 
 def _step_to_go_on(summary: SweepSummary, sweep: str, run: str, resubmit: str) -> str:
     """Return what starts the open trials, and those again that did not finish: ``run`` those that were cut off."""
     counts, unfinished = summary.counts(), summary.unfinished_count()
+    if (
+        unfinished
+        and unfinished == counts[TrialState.FAILED]
+        and not (counts[TrialState.FINISHED] or summary.stopped_early())
+    ):
+        return _look_first(summary, sweep, run, resubmit)
     cut_off = sum(counts[state] for state in CUT_OFF) - summary.stopped_early()
     start = f"{run} starts {_open_words(summary)}"
     if not cut_off:
@@ -104,6 +110,19 @@ def _step_to_go_on(summary: SweepSummary, sweep: str, run: str, resubmit: str) -
         return f"{start}; {resubmit} runs these and the {'one' if failed == 1 else failed} that failed"
     lacking = any(cause in _LACKED for _, _, cause in summary.ways_to_fail())
     return f"{start}; {resubmit} gives more to those that lacked time or memory" if lacking else start
+
+
+def _look_first(summary: SweepSummary, sweep: str, run: str, resubmit: str) -> str:
+    """Return where to look why every trial failed that ended so far: open trials would only end like these."""
+    refused, failed = _refused(summary), summary.unfinished_count()
+    first = refused[0] if refused else next(summary.ways_to_fail())[0]
+    which = "the trial failed" if failed == 1 else f"all {failed} trials failed"
+    look = f"`slurmsweep logs {sweep} {first}` shows why {which} that ended; once that is mended, {resubmit} runs "
+    them = "it" if failed == 1 else "them"
+    if summary.manifest.trials is None:  # there resubmit starts no new ones
+        return f"{look}{them} again; {run} starts {_open_words(summary)}"
+    forced = f", and --force {them} as {'it is' if failed == 1 else 'they are'}" if refused else ""
+    return f"{look}{them} again and starts {_open_words(summary)}{forced}"
 
 
 def _again(summary: SweepSummary, sweep: str, resubmit: str) -> str:

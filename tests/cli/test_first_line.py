@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,33 @@ def test_a_rehearsal_tells_of_open_trials_that_resubmit_starts(slurmsweep, sweep
     assert planned.returncode == 0
     assert planned.stderr.splitlines()[1:] == ["slurmsweep: 2 trials would start that no job is for yet"]
     assert "4 finished" in done.stdout
+
+
+def test_a_sweep_whose_first_trials_all_failed_alike_is_mended_first(slurmsweep, write_sweep):
+    """The words after "no further trials" name what helps; a command that is given too early counts truly."""
+    file = write_sweep("raise ValueError('no')", "  x: {values: [1, 2, 3, 4, 5, 6, 7]}")
+    stopped = slurmsweep("run", str(file), "--backend", "local")
+    assert "no further trials: the first 5 trials all failed alike" in stopped.stderr
+    said = " ".join(stopped.stdout.partition("  next ")[2].split())
+    look, mended = re.findall("`slurmsweep (.*?)`", said)
+    assert look.startswith("logs ")
+    assert said.endswith("runs them again and starts the 2 open trials")
+
+    early = slurmsweep(*mended.split(), "--backend", "local", "--dry-run")
+    assert first_line(early)[1] == "2 trials would be started, and 5 not run again: 5 trials fail alike"
+
+    (file.parent / "train.py").write_text("pass")
+    assert "7 finished" in slurmsweep(*mended.split(), "--backend", "local").stdout
+
+
+def test_trials_that_never_ran_are_not_counted_as_run_again(slurmsweep, write_sweep):
+    script = "import os, sys\nif sys.argv[1] == '--x=4': os.kill(os.getpid(), 9)\nraise ValueError('no')"
+    file = write_sweep(script, "  x: {values: [1, 2, 3, 4, 5, 6]}")
+    slurmsweep("run", str(file), "--backend", "local", "--count", "4")
+
+    said = first_line(slurmsweep("resubmit", "last", "--backend", "local", "--dry-run"))[1]
+
+    assert said == "3 trials would be started, 1 of them again, and 3 not: 3 trials fail alike"
 
 
 @pytest.mark.parametrize("dry", [(), ("--dry-run",)], ids=["done", "rehearsed"])

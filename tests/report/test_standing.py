@@ -48,6 +48,8 @@ def told(make_store):
 
 RESUME = "`slurmsweep resume abcd1234` lets new trials start again"
 MORE = "`slurmsweep resubmit abcd1234` gives more to those that lacked time or memory"
+LOOK = "`slurmsweep logs abcd1234 0` shows why"
+MENDED = "once that is mended, `slurmsweep resubmit abcd1234` runs"
 ONE = "`slurmsweep run abcd1234` starts the open trial"
 START = "`slurmsweep run abcd1234` starts the {} open trials"
 
@@ -64,6 +66,21 @@ START = "`slurmsweep run abcd1234` starts the {} open trials"
             {"ends": [DONE, FAILED], "jobs": {}},
             Standing.IDLE,
             f"{ONE}, `slurmsweep resubmit abcd1234` runs the trial again that did not finish",
+        ),
+        (
+            {"ends": [FAILED], "jobs": {}},
+            Standing.IDLE,
+            f"{LOOK} the trial failed that ended; {MENDED} it again and starts the 2 open trials",
+        ),
+        (
+            {"ends": [FAILED, FAILED], "jobs": {}},
+            Standing.IDLE,
+            f"{LOOK} all 2 trials failed that ended; {MENDED} them again and starts the open trial",
+        ),
+        (
+            {"ends": [FAILED], "jobs": {}, "trials": None},
+            Standing.IDLE,
+            f"{LOOK} the trial failed that ended; {MENDED} it again; `slurmsweep run abcd1234` starts more trials",
         ),
         ({"ends": [DONE, CUT], "jobs": {}}, Standing.IDLE, f"{ONE}, and the one again that was cut off"),
         (
@@ -136,8 +153,9 @@ def test_the_next_command_runs_as_many_trials_at_a_time_as_before(make_store):
 
 
 def test_the_next_command_for_a_project_that_was_moved_names_its_folder(make_store):
-    store = make_store(2)
-    store.finish(store.claim(ME), FAILED)
+    store = make_store(3)
+    for end in (DONE, FAILED):
+        store.finish(store.claim(ME), end)
     moved = store.manifest._replace(workdir="/nowhere/project")
 
     assert next_step(SweepSummary(store.layout, moved, store.replay(), {}), "abcd1234") == (

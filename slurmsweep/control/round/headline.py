@@ -51,9 +51,17 @@ def headline(situation: Situation, policy: Policy, plan: Plan, command: str, *, 
         return Headline(f"nothing to start: {plan.nothing}", not was_asked)
     unmet, left = _unmet(situation, policy, plan)
     if plan.batches:
+        if not unmet:
+            return Headline()
         count, verb = (f"{plan.trials} trials", "are") if plan.trials > 1 else ("1 trial", "is")
-        some = f"{count} {'would be' if is_rehearsal else verb} {done}, and {left} not"
-        return Headline(f"{some}: {'; '.join(unmet)}", is_met=False) if unmet else Headline()
+        verb = "would be" if is_rehearsal else verb
+        again = sum(len(batch.again) for batch in plan.batches)
+        some = f"{count} {verb} {done}, and {left} not"
+        if command == "resubmit" and not again:
+            some = f"{count} {verb} started, and {left} not run again"
+        elif command == "resubmit" and again < plan.trials:
+            some = f"{count} {verb} started, {again} of them again, and {left} not"
+        return Headline(f"{some}: {'; '.join(unmet)}", is_met=False)
     if plan.wave and plan.wave.left:
         return Headline()  # they wait for what others show: the reasons of the wave say so
     if unmet:
