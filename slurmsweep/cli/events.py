@@ -18,7 +18,7 @@ from slurmsweep.control.round.events import (
     Reconciled,
     TrialsKeptBack,
 )
-from slurmsweep.report.figures import counted, numbers_text
+from slurmsweep.report.figures import counted, trials_text
 from slurmsweep.state.lifecycle import counts_in_words
 
 if TYPE_CHECKING:
@@ -100,10 +100,12 @@ class EventPrinter:
         plan, retry = event.plan, event.plan.retry
         verb = "would be run again" if event.is_rehearsal else "to be run again"
         for given, attempt_ids in retry.groups.items():
-            causes = sorted({retry.reason(given, attempt_id) for attempt_id in attempt_ids})
+            by_reason: dict[str, list[int]] = {}
+            for attempt_id in attempt_ids:
+                by_reason.setdefault(retry.reason(given, attempt_id), []).append(attempt_id.trial)
             beside = f", {given}" if str(given) else ""
-            named = numbers_text([attempt_id.trial for attempt_id in attempt_ids], _NAMED)
-            note(f"{verb}: trials {named} ({', '.join(causes)}){beside}")
+            for reason, numbers in by_reason.items():
+                note(f"{verb}: {trials_text(numbers, _NAMED)} ({reason}){beside}")
         for line in (*retry.left_words(), *retry.remarks, *plan.remarks):
             note(line)
         if plan.wave and (plan.batches or plan.wave.left):

@@ -205,3 +205,17 @@ def test_a_paused_sweep_with_nothing_left_is_not_said_to_be_at_fault(slurmsweep,
     assert first_line(slurmsweep("run", folder, "--backend", "local")) == (
         0, "nothing to start: all 2 trials finished"
     )  # fmt: skip
+
+
+def test_each_reason_to_run_trials_again_has_its_own_list(slurmsweep, write_sweep):
+    script = "import sys\nx = int(sys.argv[1][4:])\nif x % 5 == 0: raise ValueError('no')\nsys.exit(7 if x == 8 else 0)"
+    file = write_sweep(script, "  x: {values: [0, 5, 10, 8, 1]}")
+    slurmsweep("run", str(file), "--backend", "local", "--max-fails", "0")
+    (file.parent / "train.py").write_text("pass")
+
+    said = slurmsweep("resubmit", "last", "--backend", "local", "--dry-run").stderr.splitlines()
+
+    assert [line.removeprefix("slurmsweep: ") for line in said if "run again" in line] == [
+        "would be run again: trials 0, 1, 2 (exit 1; train.py has changed)",
+        "would be run again: trial 3 (exit 7)",
+    ]
