@@ -70,6 +70,25 @@ def test_a2_trials_say_in_whole_why_those_that_are_shown_failed(folder, slurmswe
         ]
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (
+            "--where x>1 -s failed",
+            ["2 failed, exit 1: ValueError: 2 is too small (train.py, line 7) (trials 1, 2; `{} 1`)"],
+        ),
+        ("--where x=3", ["1 failed, exit 1: ValueError: 3 is too small (train.py, line 7) (trial 2; `{} 2`)"]),
+        ("-n 2", ["2 failed, exit 1: ValueError: 1 is too small (train.py, line 7) (trials 0, 1; `{} 0`)"]),
+    ],
+)
+def test_what_is_said_below_the_table_counts_the_rows_that_are_shown(folder, slurmsweep, asked, told):
+    said = slurmsweep("trials", folder[1], *asked.split(), cwd=folder[0]).stderr
+
+    assert [line for line in said.splitlines() if "exit 1" in line] == [
+        f"slurmsweep: {one.format(f'slurmsweep logs {folder[1]}')}" for one in told
+    ]
+
+
 @pytest.mark.parametrize("fails", ["raise ValueError('401 for HF_TOKEN=hf_abcdef')", "sys.exit('HF_TOKEN: hf_abcdef')"])
 def test_no_screen_and_no_document_shows_a_secret_that_a_trial_failed_with(slurmsweep, write_sweep, fails):
     """As ``report`` does: known by its name, behind which the value stands."""

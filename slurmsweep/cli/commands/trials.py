@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.cli import options, values
 from slurmsweep.cli.output import note, print_json, print_table
 from slurmsweep.cli.sweeps import note_stray_jobs, summarize
-from slurmsweep.control.failures.groups import FailureReader, failure_groups, with_errors
+from slurmsweep.control.failures.groups import FailureReader, failure_groups, shown_groups, with_errors
 from slurmsweep.control.session import Session
 from slurmsweep.control.views.metrics_so_far import with_metric_so_far
 from slurmsweep.control.views.other_metric import judged_by, with_metric_named
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _explain_failures(summary: SweepSummary, shown: Sequence[TrialRow], read: FailureReader) -> None:
     """Say in whole why those of the shown trials failed that did: a cell is often too short for it."""
-    failed = {row.number for row in shown if row.state.can_retry}
-    groups = [group for group in failure_groups(summary, read) if failed.intersection(group.trials)] if failed else []
+    failed = {row.number: row for row in shown if row.state.can_retry}
+    groups = shown_groups(failure_groups(summary, read), failed) if failed else []
     for words in failure_words(groups, summary.manifest.sweep_id):
         note(words)

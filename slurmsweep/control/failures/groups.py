@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from slurmsweep.report.failures import FailureGroup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from slurmsweep.control.failures.log_end import Failure
     from slurmsweep.report.summary import SweepSummary, TrialRow
@@ -62,6 +62,23 @@ def failure_groups(summary: SweepSummary, read: Callable[[TrialRow], Failure] = 
         FailureGroup(*key[:2], firsts[key][0], tuple(alike), firsts[key][1], tuple(sorted(nodes.get(key, ()))))
         for key, alike in groups.items()
     ]
+    return sorted(found, key=lambda group: (-len(group.trials), group.trials))
+
+
+def shown_groups(groups: Iterable[FailureGroup], rows: Mapping[int, TrialRow]) -> list[FailureGroup]:
+    """Return the same groups with those of their trials alone that are shown, and the words of the first of these.
+
+    Args:
+        groups: of one sweep.
+        rows: trials that are shown and did not finish, by number, with their errors (:func:`with_errors`).
+    """
+    found = []
+    for group in groups:
+        alike = [rows[number] for number in group.trials if number in rows]
+        if alike:
+            numbers, nodes = tuple(row.number for row in alike), {row.node for row in alike if row.node}
+            error, log = alike[0].error or "", alike[0].log
+            found.append(group._replace(trials=numbers, error=error, log=log, nodes=tuple(sorted(nodes))))
     return sorted(found, key=lambda group: (-len(group.trials), group.trials))
 
 
