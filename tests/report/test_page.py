@@ -345,6 +345,14 @@ def test_a_comparison_counts_the_trials_among_which_one_is_the_best(cancelled):
 
 
 @in_chromium
+def test_bands_over_steps_are_where_the_lines_are(swept, tmp_path):
+    found = browser.opened(swept[1], tmp_path, "return __over()").found
+
+    assert len(found["steps"]) == 20
+    assert found["bands"] == pytest.approx(found["steps"])
+
+
+@in_chromium
 def test_no_trial_that_was_killed_is_drawn_as_the_best(cancelled, tmp_path):
     page = tmp_path / "r.html"
     cancelled.report(str(page))

@@ -649,11 +649,10 @@
     }
     g.stroke();
   }
-  panel("curves", 330, (g, p) => {
-    const v = curveView(p);
-    if (!v) return text(g, metric ? `no trial in this report has a history of ${metric.name}` : "no metric", p.w / 2, p.h / 2, "center");
+  function bandsOf(v) {  // for each place across where there are values: x, and the heights of their five shares
     const { c } = v, across = Math.min(c.steps.length, 160), counts = new Uint32Array(across * BINS), binOf = new Uint16Array(c.steps.length), level = new Uint8Array(65535);
-    for (let s = 0; s < c.steps.length; s++) binOf[s] = v.last === v.start ? 0 : Math.min(across - 1, Math.floor((c.steps[s] - v.start) / (v.last - v.start) * across));
+    // each step counts at the nearest place: the first place is the first step, and the last one the last step, as for lines
+    for (let s = 0; s < c.steps.length; s++) binOf[s] = across === 1 ? 0 : Math.round((c.steps[s] - v.start) / (v.last - v.start) * (across - 1));
     for (let k = 0; k < 65535; k++) level[k] = Math.min(BINS - 1, v.unitOf(c.low + c.unit * k) * BINS);
     for (const i of chosen) for (let k = c.first[i]; k < c.first[i + 1]; k++) if (c.vals[k] !== NONE) counts[binOf[c.at[k]] * BINS + level[c.vals[k]]]++;
     const shares = [0.05, 0.25, 0.5, 0.75, 0.95], found = [];
@@ -661,15 +660,21 @@
       let total = 0;
       for (let k = 0; k < BINS; k++) total += counts[b * BINS + k];
       if (!total) continue;
-      const row = [b];
+      const row = [v.fr.x(across === 1 ? 0.5 : b / (across - 1))];
       for (let k = 0, sum = 0, s = 0; k < BINS && s < 5; k++) {
         sum += counts[b * BINS + k];
-        for (; s < 5 && sum >= shares[s] * total; s++) row.push((k + 0.5) / BINS);
+        for (; s < 5 && sum >= shares[s] * total; s++) row.push(v.fr.y((k + 0.5) / BINS));
       }
       found.push(row);
     }
+    return found;
+  }
+  panel("curves", 330, (g, p) => {
+    const v = curveView(p);
+    if (!v) return text(g, metric ? `no trial in this report has a history of ${metric.name}` : "no metric", p.w / 2, p.h / 2, "center");
+    const { c } = v, bands = bandsOf(v);
     scale(g, p, { ticks: niceTicks(v.lo, v.hi, v.log).map(t => [v.unitOf(t), short(t)]) }, v.fr, niceTicks(v.start, v.last, false).map(s => [v.last === v.start ? 0.5 : (s - v.start) / (v.last - v.start), short(s)]), "step");
-    const along = column => found.map(row => [v.fr.x(across === 1 ? 0.5 : (row[0] + 0.5) / across), v.fr.y(row[column])]);
+    const along = column => bands.map(row => [row[0], row[column]]);
     for (const [a, b, fill] of [[1, 5, ink.band1], [2, 4, ink.band2]]) {
       g.fillStyle = fill;
       path(g, [...along(a), ...along(b).reverse()]);
@@ -916,6 +921,10 @@
   window.__filter = said => timed(() => show(said));
   window.__brush = (name, from, to) => timed(() => brush(axisOf(named(name)), from, to));
   window.__best = () => ({ steps: betterThanBefore(order.filter(i => sel[i])).map(i => trial.vals[i]), last: trial.vals[chosen[chosen.length - 1]] });
+  window.__over = () => {  // where bands are, and where lines have their steps
+    const v = curveView(panels.find(p => p.id === "curves"));
+    return { bands: bandsOf(v).map(row => row[0]), steps: Array.from(v.c.steps, v.x) };
+  };
   window.__focus = number => point(trial.vals.indexOf(number));
   window.__ready = true;
 })();
