@@ -503,7 +503,7 @@ class Sweep:
         the functions of :mod:`slurmsweep.control.launch.checks`.
         """
         check_call(self.session.backend, wait=wait, supervise=supervise, max_fails=max_fails)
-        wish = check_jobs(self.session, wish, self.tell)
+        wish, _ = check_jobs(self.session, wish, self.tell)
         return behind_others(self.session, wish, after, whereabouts, lambda line: self.tell(Noticed(line)))
 
 

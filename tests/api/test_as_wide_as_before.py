@@ -28,3 +28,13 @@ def test_the_number_is_that_of_the_last_start_and_is_said(slurmsweep, begun, wor
 )
 def test_the_command_line_gpus_and_defaults_count_before_it(slurmsweep, begun, words):
     assert "trials at a time" not in slurmsweep("resubmit", begun, "--force", "--dry-run", *words).stderr
+
+
+@pytest.mark.parametrize("words", [["run"], ["resubmit"], ["run", "--dry-run"], ["resubmit", "--dry-run"]])
+def test_it_is_not_said_where_nothing_starts(slurmsweep, begun, words):
+    assert "3 finished" in slurmsweep("resubmit", begun, "--force").stdout
+
+    done = slurmsweep(words[0], begun, *words[1:])
+
+    assert "all 3 trials finished" in done.stderr
+    assert "trials at a time" not in done.stderr

@@ -31,23 +31,24 @@ def check_call(backend: Backend, *, wait: bool, supervise: bool, max_fails: int 
         raise UsageError("--max-fails is for trials that this command waits for: add --wait, and leave --mend out")
 
 
-def check_jobs(session: Session, wish: SubmitOptions, tell: Tell) -> SubmitOptions:
+def check_jobs(session: Session, wish: SubmitOptions, tell: Tell) -> tuple[SubmitOptions, str]:
     """Refuse jobs that the backend cannot make, and trials that cannot start; tell what is ignored. Writes nothing.
 
-    Returns the wish with the defaults of the sweep, and as wide as the sweep was started last on this machine.
+    Returns the wish with the defaults of the sweep, and as wide as the sweep was started last on this machine; and a
+    line about this width, to be told where trials start. The line is empty where the width is asked for.
 
     Raises:
         UsageError: an option is wrong, or no trial could start; or a variable is wrong that agents inherit from here.
     """
     backend, source = session.backend, JobSource.of(session.store)
-    wish = _as_wide_as_before(session, filled(wish, source.defaults, backend), tell)
+    wish, width_words = _as_wide_as_before(session, filled(wish, source.defaults, backend))
     backend.normalized(wish.options or {})  # a misspelt name is wrong everywhere
     runs_here = Ability.ELSEWHERE not in backend.abilities
     for doubt in refuse_what_cannot_start(session.store.manifest, os.environ, runs_here=runs_here):
         tell(Noticed(f"{doubt}; the nodes may differ"))
     for notice in backend.check(wish, source):
         tell(Noticed(notice))
-    return wish
+    return wish, width_words
 
 
 def behind_others(
@@ -84,17 +85,19 @@ def check_sizing(session: Session, sizing: AutoSizing, tell: Tell) -> None:
         raise UsageError(f"--mem auto: on {backend.name} the {backend.memory_option} decides what memory a job has")
 
 
-def _as_wide_as_before(session: Session, wish: SubmitOptions, tell: Tell) -> SubmitOptions:
+def _as_wide_as_before(session: Session, wish: SubmitOptions) -> tuple[SubmitOptions, str]:
     """Return the wish with the number at a time of the sweep's newest start on this machine, where none is said.
+
+    Beside it stands a line that says so; it is empty where the wish stays as it is.
 
     Not where GPUs are named, because they are dealt out to that number, and not of jobs that outlive this process:
     their width is an option of the scheduler, as time and partition are.
     """
     names_gpus = any(name.lstrip("-") in ("gpus", "G") for name in wish.options or {})
     if wish.width is not None or names_gpus or Ability.OUTLIVE in session.backend.abilities:
-        return wish
+        return wish, ""
     before = session.submissions.all()[-1:]
     if not before or before[0].backend != session.backend.name or (before[0].width or 1) == 1:
-        return wish
-    tell(Noticed(f"{before[0].width} trials at a time, as when this sweep was started last (--jobs)"))
-    return replace(wish, width=before[0].width)
+        return wish, ""
+    width_words = f"{before[0].width} trials at a time, as when this sweep was started last (--jobs)"
+    return replace(wish, width=before[0].width), width_words

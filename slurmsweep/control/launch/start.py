@@ -94,13 +94,15 @@ class Launch:
 
     def _start(self, policy: Policy, changes: Sequence[Callable[[], object]]) -> LaunchResult:
         """Submit one wave after the other until nothing more is to start: what one showed decides of the next."""
-        policy = self._checked(policy)
+        policy, width_words = self._checked(policy)
         session = self.session.rehearsal() if self.dry_run else self.session
         situation = observe(session, policy, self.tell)
         plan = decide(situation, policy)
         if not self.dry_run:
             self._make(changes)
         said = headline(situation, policy, plan, self.command, is_rehearsal=self.dry_run)
+        if width_words and plan.batches:
+            self.tell(Noticed(width_words))
         self._announce(plan, situation, said.text)
         if self.dry_run:
             return LaunchResult(plan, headline=said, is_stuck=step_of(plan) is Step.STUCK)
@@ -117,19 +119,22 @@ class Launch:
             waves.append(self._submit_wave(policy, plan, situation))
         return replace(result_of(waves, done_before, plan, said), waited=self.wait)
 
-    def _checked(self, policy: Policy) -> Policy:
-        """Return the policy with the defaults of the sweep; refuse what is wrong before anything is looked at."""
+    def _checked(self, policy: Policy) -> tuple[Policy, str]:
+        """Return the policy with the defaults of the sweep; refuse what is wrong before anything is looked at.
+
+        Beside it stands what is to be told where trials start, as :func:`check_jobs` returns it.
+        """
         if not self.session.store.manifest.can_run:
             from slurmsweep.control.creation.function import ready_to_run  # says what is missing
 
             ready_to_run(self.session.store, None)
         is_supervised = self.supervisor is not None
         check_call(self.session.backend, wait=self.wait, supervise=is_supervised, max_fails=self.max_fails)
-        wish = check_jobs(self.session, policy.wish, self.tell)
+        wish, width_words = check_jobs(self.session, policy.wish, self.tell)
         wish = behind_others(self.session, wish, self.after, self.meant, lambda line: self.tell(Noticed(line)))
         if policy.sizing:
             check_sizing(self.session, policy.sizing, self.tell)
-        return replace(policy, wish=wish)
+        return replace(policy, wish=wish), width_words
 
     def _make(self, changes: Sequence[Callable[[], object]]) -> None:
         """Make the call's changes to the sweep, and note where and with which code its trials are started."""
