@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
+import shlex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slurmsweep.errors import UsageError
@@ -28,6 +29,9 @@ _FIELDS = (
 )  # fmt: skip
 
 _CONDITION = re.compile(r"\s*(.+?)\s*(<=|>=|!=|==|=|<|>)\s*(.*?)\s*")
+
+#: What stands between a value and a further condition in the same text.
+_NEXT = re.compile(r"(?:\s*[,;&]+\s*|\s+)(?:and\s+)?(?=[^\s<>=!,;&]+\s*(?:<=|>=|!=|=|<|>))", re.IGNORECASE)
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
@@ -80,6 +84,24 @@ def condition(text: str) -> Demand:
             f"{text!r} is not a condition: write NAME=VALUE, or with !=, <, <=, >, >= (quoted for the shell)"
         )
     return Demand(*found.groups())
+
+
+def told_apart(where: Sequence[Demand], *, is_found: bool) -> str:
+    """Return how to write several conditions of which one text holds more than one; empty where no text does.
+
+    ``state=failed depth=4`` is one condition here, whose value is ``failed depth=4``. The filters of a report and of
+    the live view take it for two.
+
+    Args:
+        where: all conditions.
+        is_found: trials meet them. Then a value that is asked for by ``=`` exists, and is no mistake.
+    """
+    texts = [[f"{one.name}{one.compared}{first}", *rest] for one in where for first, *rest in [_NEXT.split(one.text)]]
+    doubtful = [one for one in where if not (is_found and one.compared in ("=", "=="))]
+    if not any(_NEXT.search(one.text) for one in doubtful):
+        return ""
+    words = " ".join(f"-w {shlex.quote(text)}" for parts in texts for text in parts)
+    return f"each condition wants a --where of its own: {words}"
 
 
 def parameters(config: SweepConfig) -> dict[str, Field]:
@@ -168,7 +190,7 @@ def chosen(
             try:
                 float(one.text)
             except ValueError as error:
-                right = f"write {one.name}{one.compared}0.5"
+                right = told_apart(where, is_found=False) or f"write {one.name}{one.compared}0.5"
                 raise UsageError(f"{one.name} is a number, and {one.text!r} is none: {right}") from error
     found = [trial for trial in trials if all(_meets(field.of(trial), one) for field, one in tests)]
     if not sort:

@@ -131,6 +131,42 @@ def test_a_condition_that_no_trial_meets_is_said(slurmsweep, make_store):
     assert done.stderr.endswith("slurmsweep: no trial has x>9 and x!=1\n")
 
 
+@pytest.mark.parametrize(
+    ("condition", "apart"),
+    [
+        ("state=failed x=3", "-w state=failed -w x=3"),
+        ("state=failed, x = 3", "-w state=failed -w 'x = 3'"),
+        ("state=failed and x=3 and loss>1", "-w state=failed -w x=3 -w 'loss>1'"),
+    ],
+)
+def test_several_conditions_in_one_text_are_answered_with_one_option_for_each(trials, condition, apart):
+    done = trials("-w", condition)
+    document = trials("-w", condition, "--json")
+
+    hint = f"each condition wants a --where of its own: {apart}\n"
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == f"slurmsweep: no trial has {condition}: {hint}"
+    assert (document.returncode, document.stdout, document.stderr) == (0, "[]\n", f"slurmsweep: {hint}")
+
+
+def test_several_conditions_in_one_text_are_told_apart_also_where_trials_meet_it_or_it_is_no_number(trials):
+    unequal, smaller = trials("-w", "state!=failed x=3", "--json"), trials("-w", "x<9 state=failed")
+
+    hint = "each condition wants a --where of its own: -w"
+    assert f"{hint} 'state!=failed' -w x=3\n" in unequal.stderr
+    assert (smaller.returncode, "'9 state=failed' is none" in smaller.stderr) == (2, True)
+    assert f"{hint} 'x<9' -w state=failed\n" in smaller.stderr
+
+
+def test_other_commands_with_conditions_tell_them_apart_too(folder, slurmsweep):
+    condition = ("--where", "state=failed x=3")
+    exported = slurmsweep("export", folder[1], *condition, cwd=folder[0])
+    rerun = slurmsweep("rerun", folder[1], *condition, "--dry-run", cwd=folder[0])
+
+    hint = "each condition wants a --where of its own: -w state=failed -w x=3\n"
+    assert [(done.returncode, hint in done.stderr) for done in (exported, rerun)] == [(0, True)] * 2
+
+
 def test_another_metric_that_trials_logged_is_shown(trials, folder, slurmsweep):
     documents = json.loads(trials("--json", "--metric", "val.acc", "--sort", "val.acc", "--reverse", "-n", "2").stdout)
     assert [(one["number"], one["metric"]) for one in documents] == [(29, 0.29), (28, 0.28)]

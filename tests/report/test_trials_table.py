@@ -6,7 +6,7 @@ import pytest
 from wcwidth import wcswidth
 
 from slurmsweep.errors import UsageError
-from slurmsweep.report.choice import chosen, condition, fields
+from slurmsweep.report.choice import chosen, condition, fields, told_apart
 from slurmsweep.report.figures import duration
 from slurmsweep.report.fitting import Column, fit
 from slurmsweep.report.summary import TrialRow
@@ -195,6 +195,13 @@ def test_trials_without_a_value_come_last_in_either_order():
 def test_what_is_no_condition_is_refused(text):
     with pytest.raises(ValueError, match="is not a condition"):
         condition(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_found"), [("opt=a b=c", True), ("cause=exit 3", False), ("log=/x=1/y", False), ("opt=a, b", False)]
+)
+def test_a_value_that_a_trial_has_and_one_without_another_condition_are_one_condition(text, is_found):
+    assert told_apart([condition(text)], is_found=is_found) == ""
 
 
 def test_long_cells_are_cut_before_a_column_goes():

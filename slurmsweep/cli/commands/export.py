@@ -10,7 +10,7 @@ from slurmsweep.cli.output import note
 from slurmsweep.cli.sweeps import summarize
 from slurmsweep.control.session import Session
 from slurmsweep.errors import UsageError
-from slurmsweep.report.choice import chosen, fields
+from slurmsweep.report.choice import chosen, fields, told_apart
 from slurmsweep.report.export import FORMATS
 from slurmsweep.report.figures import counted
 from slurmsweep.report.page.formats import format_of
@@ -59,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
         )
     listed = summary.points(None, set(args.state)) if args.points else summary.trials(None, set(args.state))
     trials = chosen(listed, fields(config), args.where)
+    if hint := told_apart(args.where, is_found=bool(trials)):
+        note(hint)
     with reading(session.store.layout.folder):
         if args.points:
             rows = [point_row(row) for row in trials]

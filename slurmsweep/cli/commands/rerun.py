@@ -8,6 +8,7 @@ from slurmsweep.cli import options
 from slurmsweep.cli.output import note, print_json
 from slurmsweep.control.session import Session
 from slurmsweep.control.upkeep import rerun
+from slurmsweep.report.choice import told_apart
 from slurmsweep.report.next_step import starter
 
 HELP = "let trials be run again, also finished ones; nothing is removed, and `run` starts them"
@@ -33,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
     session = Session.open_to_run(args.sweep)
     choice = rerun.Choice(args.trials or (), frozenset(args.state), tuple(args.where))
     attempt_ids = rerun.chosen_attempts(session, choice) if args.dry_run else rerun.rerun(session, choice)
+    if hint := told_apart(choice.where, is_found=bool(attempt_ids)):
+        note(hint)
     if args.json:
         print_json([attempt_id._asdict() for attempt_id in attempt_ids])
     elif not attempt_ids:

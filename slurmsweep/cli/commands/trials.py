@@ -13,7 +13,7 @@ from slurmsweep.control.session import Session
 from slurmsweep.control.views.metrics_so_far import with_metric_so_far
 from slurmsweep.control.views.other_metric import judged_by, with_metric_named
 from slurmsweep.errors import UsageError
-from slurmsweep.report.choice import chosen, fields
+from slurmsweep.report.choice import chosen, fields, told_apart
 from slurmsweep.report.failures import failure_words
 from slurmsweep.report.terminal import width
 from slurmsweep.report.trials_table import trials_table
@@ -74,11 +74,11 @@ def run(args: argparse.Namespace) -> int:
     found = chosen(every, fields(config), args.where, args.sort, reverse=args.reverse) if is_chosen else every
     read = FailureReader()
     rows = with_errors(found[:limit], read)
+    _explain_conditions(args, what[:-1], is_found=bool(found))
     if args.json:
         print_json([row.to_json() for row in rows])
         return 0
     if args.where and not rows:
-        note(f"no {what[:-1]} has {' and '.join(''.join(one) for one in args.where)}")
         return 0
     print_table(trials_table(rows, config, None if args.wide else width(), args.columns))
     if is_chosen and len(rows) < len(found):
@@ -90,6 +90,14 @@ def run(args: argparse.Namespace) -> int:
         note(f"the sweep is {summary.state_words()}")
     note_stray_jobs(session, snapshot)
     return 0
+
+
+def _explain_conditions(args: argparse.Namespace, what: str, *, is_found: bool) -> None:
+    """Say that no trial, or point, meets the conditions, and how to write them where one text holds several."""
+    is_said = args.where and not is_found and not args.json
+    none = f"no {what} has {' and '.join(''.join(one) for one in args.where)}" if is_said else ""
+    if said := ": ".join(filter(None, [none, told_apart(args.where, is_found=is_found)])):
+        note(said)
 
 
 def _explain_failures(summary: SweepSummary, shown: Sequence[TrialRow], read: FailureReader) -> None:
