@@ -28,6 +28,10 @@ _SECONDS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 _LARGEST_FACTOR, _LONGEST_SHOWN = 1e6, 40
 
 
+#: What tables and counts call trials whose state is killed, and what people call them.
+_KILLED = ("stopped early", "not needed", "cancelled", "canceled", "interrupted")
+
+
 class Numbers(Collection[int]):
     """The numbers of ``0,3,7-12``, ascending, each once; kept as ranges, which may be as long as they like.
 
@@ -114,7 +118,9 @@ def trial_state(text: str) -> TrialState:
         return TrialState(text)
     except ValueError:
         known = ", ".join(sorted(state.value for state in TrialState))
-        raise argparse.ArgumentTypeError(f"{text!r} is not a state of trials: there are {known}") from None
+        plain = re.sub("[_ -]+", " ", text.lower())
+        killed = f"; trials that were {plain} are among the {TrialState.KILLED}" if plain in _KILLED else ""
+        raise argparse.ArgumentTypeError(f"{text!r} is not a state of trials: there are {known}{killed}") from None
 
 
 def name_value(text: str) -> tuple[str, str]:

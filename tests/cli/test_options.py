@@ -37,6 +37,19 @@ def test_a_wrong_value_is_refused_with_what_would_be_right(capsys, words, explai
     assert explained in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["trials", "export", "rerun", "delete", "resubmit", "sync"])
+@pytest.mark.parametrize("word", ["stopped early", "stopped_early", "Stopped-Early", "not needed", "cancelled"])
+def test_words_for_killed_trials_are_answered_with_their_state(capsys, command, word):
+    with pytest.raises(SystemExit) as exit_code:
+        parse(command, "s", "--state", word)
+
+    assert exit_code.value.code == 2
+    said = " ".join(capsys.readouterr().err.split())
+    plain = word.lower().replace("_", " ").replace("-", " ")
+    assert f"{word!r} is not a state of trials: there are crashed, " in said
+    assert said.endswith(f"; trials that were {plain} are among the killed")
+
+
 def test_values_come_as_what_they_mean():
     args = parse("resubmit", "s", "--state", "failed", "--state", "crashed", "--trials", "7-9,0,8", "--mem-factor", "1")
 
