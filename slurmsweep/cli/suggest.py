@@ -1,7 +1,8 @@
 """Read a command line, and say what may have been meant where a command or an option is unknown.
 
 argparse says this differently in each Python, hides an unknown option behind other mistakes, and shows the usage of all
-commands in the place of that of the one which was named.
+commands in the place of that of the one which was named. The usage of all commands is shown where no command has the
+name: which one was meant is only a guess.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _COMMANDS = 3
 
 
 def parse(build: Callable[..., argparse.ArgumentParser], words: Sequence[str]) -> argparse.Namespace:
-    """Return what the words say; end the process with exit code 2 and the usage of the right command otherwise.
+    """Return what the words say; end the process with exit code 2 and the usage of the named command otherwise.
 
     Where a command has the argument ``words``, they may stand apart, with options between them.
 
@@ -45,7 +46,7 @@ def parse(build: Callable[..., argparse.ArgumentParser], words: Sequence[str]) -
         if named not in commands:
             close = _ELSEWHERE.get(named) or _closest(named, commands)
             said = f"; did you mean `{close}`?" if close else ": `slurmsweep --help` lists the commands"
-            commands.get(close, parser).error(f"there is no command {named!r}{said}")
+            parser.error(f"there is no command {named!r}{said}")
         own = commands[words[0]]
         _refuse_unknown_option(own, words[1:], build)
     args, left = parser.parse_known_args(words)

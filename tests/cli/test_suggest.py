@@ -1,4 +1,4 @@
-"""Commands and options that there are not: which one was meant, and how that one is used; the same in each Python."""
+"""Commands and options that there are not: which one was meant, and how it is used; the same in each Python."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ def said(capsys, *words: str) -> str:
         ("log", "logs"),
         ("RUN", None),
         ("frobnicate", None),
+        ("plann", "plan"),
     ],
 )
-def test_an_unknown_command_is_answered_with_the_one_that_was_meant_and_its_usage(capsys, word, meant):
+def test_an_unknown_command_is_answered_with_the_one_that_was_meant(capsys, word, meant):
     text = said(capsys, word, "abcd1234")
 
+    # of slurmsweep, and not of a command that was not named
+    assert text.startswith("usage: slurmsweep COMMAND ...\nslurmsweep: error: there is no command ")
     if meant:
-        assert text.startswith(f"usage: slurmsweep {meant} ")
         assert text.endswith(f"there is no command '{word}'; did you mean `{meant}`?\n")
     else:
         assert text.endswith(f"there is no command '{word}': `slurmsweep --help` lists the commands\n")
@@ -85,7 +87,7 @@ def test_a_value_that_an_option_does_not_take_is_answered_with_how_to_write_it(c
 def test_help_of_a_command_that_there_is_not(capsys):
     text = said(capsys, "help", "lgos")
 
-    assert text.startswith("usage: slurmsweep logs ")
+    assert text.startswith("usage: slurmsweep COMMAND ...\nslurmsweep: error: ")
     assert text.endswith("there is no command 'lgos'; did you mean `logs`?\n")
 
 
