@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from slurmsweep.backends.base import Backend
     from slurmsweep.control.creation.create import Draft
     from slurmsweep.control.jobs.orders import Ordered
     from slurmsweep.control.launch.result import LaunchResult
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
     from slurmsweep.sizing.walltime import AutoSizing
     from slurmsweep.state.files import Access
     from slurmsweep.state.supervisor_files import SupervisorSettings
+
+#: Arguments of :class:`Sweep` that a call of one of its methods may be given by mistake.
+_OF_THE_CLASS = ("backend", "function", "tell", "keep", "workdir")
 
 
 class Sweep:
@@ -99,6 +103,11 @@ class Sweep:
             folder = store.layout.folder  # opened again, for it may be another group's by then
             self._keep = lambda: _with_named(SweepStore.open_to_run(folder), workdir, function, keep=True)
         self.session = Session(_with_named(store, workdir, function, keep=keep), backend)
+
+    def __repr__(self) -> str:
+        """``<Sweep k3v9x2ab in /home/me/project/.slurmsweep/sweep-k3v9x2ab>``; no file is read, no scheduler asked."""
+        store = self.session.store
+        return f"<Sweep {store.manifest.sweep_id} in {store.layout.folder}>"
 
     def at_start(self, *, shared: str = "off") -> None:
         """Let the next call that starts trials change the sweep, too, when nothing of it is refused any more.
@@ -537,9 +546,20 @@ def _asked_for(
     check_number("width", width)
     named = {key.replace("_", "-"): value if isinstance(value, bool) else str(value) for key, value in options.items()}
     scheduler = registry.scheduler()
-    if unheard := scheduler.strangers(named):  # an argument of this call, misspelt, far more often than a new option
-        scheduler.normalized(dict.fromkeys(unheard, ""))
-        hint = "one that is newer than this version goes into wish=SubmitOptions(options={...})"
-        raise UsageError(f"{unheard[0]!a} is not an option of sbatch; {hint}")
+    if unheard := scheduler.strangers(named):
+        raise UsageError(_no_option(unheard[0], scheduler))
     wish = SubmitOptions(template, {**(wish.options or {}), **named}, wish.width if width is None else int(width))
     return (wish, sizing) if sizing else what_to_learn(wish)
+
+
+def _no_option(name: str, scheduler: Backend) -> str:
+    """Return what is wrong with an argument of a call that is no option of jobs that this version knows."""
+    argument = name.replace("-", "_")
+    if argument in _OF_THE_CLASS:
+        return f"{argument!r} is not an argument of this call: write Sweep(id, {argument}=...)"
+    try:  # an argument of this call, misspelt, far more often than a new option
+        scheduler.normalized({name: ""})
+    except UsageError as error:
+        return str(error).partition(": ")[2]  # without the place, which would be the command line
+    hint = "one that is newer than this version goes into wish=slurmsweep.backends.base.SubmitOptions(options={...})"
+    return f"{name!a} is not an option of sbatch; {hint}"

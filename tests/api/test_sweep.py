@@ -153,6 +153,7 @@ def test_the_rehearsal_of_a_sweep_file_writes_nothing(write_sweep, slurmsweep, t
         ("run", {"wish": {"time": "3"}}, "a SubmitOptions, or options by name"),
         ("resubmit", {"retry": 3}, "a RetryPolicy says which"),
         ("run", {"nonsense": "x"}, "'nonsense' is not an option of sbatch"),
+        ("run", {"backend": "local"}, "'backend' is not an argument of this call: write Sweep(id, backend=...)"),
         ("resubmit", {"states": "failed"}, "'states' is not an option of sbatch"),
         ("run", {"array": "1-3"}, "array is set by slurmsweep"),
         ("run", {"mem": "bogus"}, "bogus"),
@@ -168,6 +169,17 @@ def test_a_wrong_argument_is_refused_and_changes_nothing(crashed, call, argument
         getattr(sweep, call)(**arguments, dry_run=dry_run)
 
     assert tree(crashed.layout.folder) == before
+
+
+def test_a_misspelt_option_is_told_without_the_command_line(crashed):
+    with pytest.raises(UsageError, match=r"^'tiem' is not an option of sbatch; did you mean time"):
+        slurmsweep.Sweep(crashed.layout.folder, backend="local").run(tiem="30")
+
+
+def test_a_sweep_shows_its_id_and_its_folder(crashed):
+    folder = crashed.layout.folder
+
+    assert repr(slurmsweep.Sweep(folder)) == f"<Sweep {folder[-8:]} in {folder}>"
 
 
 def test_a_notice_is_a_warning_unless_events_are_taken(crashed, caplog):
