@@ -67,7 +67,7 @@ def plan_text(document: Mapping[str, Any], count: int | None = None) -> str:
         what = "batch script:" if document["sbatch"].startswith("#!") else "requests:"  # of a service
         lines += ["", what, printable_text(document["sbatch"])]
     if "canary" in document:
-        lines += _canary_lines(document["canary"], document["forecast"]["trials"])
+        lines += _canary_lines(document["canary"], document["forecast"]["trials"], method)
     return "\n".join(lines)
 
 
@@ -127,7 +127,7 @@ def _forecast_lines(document: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _canary_lines(used: Mapping[str, Any], trials: int) -> list[str]:
+def _canary_lines(used: Mapping[str, Any], trials: int, method: str) -> list[str]:
     """Return what the canary used, and what that means for all trials."""
     cause = f" ({used['cause']})" if used["cause"] else ""
     lines = [f"canary: {used['state']}{cause}, log in {printable(used['log'])}"]
@@ -137,7 +137,7 @@ def _canary_lines(used: Mapping[str, Any], trials: int) -> list[str]:
         took = f"it took {seconds:g} s{peak}, printed {used['log_bytes']} bytes and made {used['files']} files"
         lines += paragraph(took, "  ")
         lines.append(f"  {trials} like it: {duration(trials * seconds)} one after the other")
-    if used["state"] == "finished":
+    if used["state"] == "finished" and method == "grid":
         kept = f"a grid keeps its point by `slurmsweep create FILE --prior {used['sweep']}`"
         lines += paragraph(kept, "  ")
     return lines

@@ -173,6 +173,16 @@ def test_a_canary_says_what_one_trial_used_and_its_point_can_be_kept(slurmsweep,
     assert "will not be run again: 1" in kept.stderr
 
 
+@pytest.mark.parametrize(("method", "is_said"), [("grid", True), ("random", False)])
+def test_only_the_canary_of_a_grid_says_how_a_grid_keeps_its_point(slurmsweep, write_sweep, method, is_said):
+    file = str(write_sweep("pass", "  x: {values: [1, 2]}", method=method))
+
+    text = slurmsweep("plan", file, "--canary", "--backend", "local", "--count", "2").stdout
+
+    assert "canary: finished" in text
+    assert ("a grid keeps its point" in text) == is_said
+
+
 def test_a_canary_that_fails_says_so_and_exits_with_1(slurmsweep, write_sweep):
     done = slurmsweep("plan", str(write_sweep("raise SystemExit(3)")), "--canary", "--backend", "local")
 
