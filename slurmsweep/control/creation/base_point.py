@@ -55,7 +55,7 @@ def with_base(examined: Examined, base: Base) -> Examined:
             path: value for path, value in _taken(summary, row, base, own).items() if not _is_wrong(path, parameters)
         }
     except (NotFoundError, UsageError, StateError) as error:
-        examined.findings.error((*_PATH, "sweep"), str(error), "name a sweep below WANDB_DIR (or here), or its folder")
+        examined.findings.error((*_PATH, "sweep"), str(error))  # it says what to do
         return examined
     except _BaseError as error:
         examined.findings.error((*_PATH, error.key), error.problem, error.hint)

@@ -188,3 +188,12 @@ def test_python_takes_a_base_too(coarse, tmp_path, monkeypatch):
 
     assert sweep.dataframe is not None
     assert sweep.session.store.manifest.config.document["parameters"]["wd"] == {"value": 0.25}
+
+
+def test_a_base_that_is_no_sweep_gets_one_advice(slurmsweep, write_sweep):
+    file = write_sweep("pass", extra="slurmsweep: {base: {sweep: no such name}}")
+
+    said = " ".join(slurmsweep("create", str(file)).stderr.split())
+
+    assert said.count("its folder") == 1, said
+    assert "the path of its folder; `slurmsweep ls` lists the sweeps here" in said
