@@ -97,7 +97,7 @@ def test_a_machine_that_is_told_to_end_puts_trial_and_message_back(place, sweep,
 
 
 def test_an_order_to_cancel_ends_the_trial_on_the_machine_and_nothing_is_put_back(place, sweep):
-    machine = place.listen(INSTANCE, "--count", "2")
+    machine = place.listen(INSTANCE, "--count", "2", visibility=60)
     has_begun(place, 0)
 
     done = command(place.folder, place, "cancel", sweep)
