@@ -127,14 +127,14 @@ def _look_first(summary: SweepSummary, sweep: str, run: str, resubmit: str) -> s
 
 def _again(summary: SweepSummary, sweep: str, resubmit: str) -> str:
     """Return what runs the trials again that did not finish; first a look where the newest command refused some."""
-    refused, unfinished = _refused(summary), summary.unfinished_count()
+    refused, failed = _refused(summary), summary.unfinished_count()
     if refused:
         alike, is_one = counted(len(refused), "trial fails", "trials fail"), len(refused) == 1
         return (
             f"`slurmsweep logs {sweep} {refused[0]}` shows why {alike} alike; once that is mended, "
             f"{resubmit} runs {'it' if is_one else 'them'}, and --force as {'it is' if is_one else 'they are'}"
         )
-    return f"{resubmit} runs {'the trial' if unfinished == 1 else f'the {unfinished} trials'} again that did not finish"
+    return f"{resubmit} runs {'the trial' if failed == 1 else f'the {failed} trials'} again that did not finish"
 
 
 def _step_in_python(summary: SweepSummary, name: str) -> str | None:

@@ -213,9 +213,9 @@ def test_the_metric_of_a_run_elsewhere_is_followed(layout, log, tmp_path):
     follower = MetricsFollower(layout, SLOT, {"loss": "minimize"})
     assert follower.read()["loss"] == MetricReading()
     log(f"wandb: Run data is saved locally in mine/wandb/{NAME}\n")
-    assert (follower.read()["loss"], follower.unseen) == (MetricReading(), [f"mine/wandb/{NAME}"])
+    assert (follower.read()["loss"], follower.files.unseen) == (MetricReading(), [f"mine/wandb/{NAME}"])
     file = Path(make_run(tmp_path / "mine" / "wandb"))
     assert follower.read()["loss"] == MetricReading(None, 0, "wandb")
     file.write_bytes(RUN.read_bytes())
 
-    assert (follower.read()["loss"], follower.unseen) == (MetricReading(1 / 8, 8, "wandb"), [])
+    assert (follower.read()["loss"], follower.files.unseen) == (MetricReading(1 / 8, 8, "wandb"), [])
