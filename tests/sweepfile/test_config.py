@@ -335,7 +335,7 @@ def test_a_name_with_the_hyphens_of_an_option_is_told_who_writes_them(name):
         ("max", ("minimize", "maximize"), "did you mean 'maximize'?"),
         ("Minimum", ("minimize", "maximize"), "did you mean 'minimize'?"),
         ("m", ("minimize", "maximize"), "known are minimize, maximize"),
-        ("uni", ("uniform", "unit"), "known are uniform, unit"),
+        ("uni", ("uniform_values", "universal"), "known are uniform_values, universal"),
         ("minutes", ("min", "mu"), "known are min, mu"),
     ],
 )
