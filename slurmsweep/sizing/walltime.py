@@ -149,6 +149,16 @@ class Wave:
     left: int = 0
     live: int = 0
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether trials have ended and none of them finished, so that nothing is submitted."""
+        return self.step is Step.STUCK
+
+    @property
+    def is_learning(self) -> bool:
+        """Whether a later wave is sized by what the trials of this one show."""
+        return self.step in (Step.CANARIES, Step.WAIT)
+
 
 def next_wave(known: SizingInput, auto: AutoSizing) -> Wave:
     """Return the wave that comes next: canaries, the rest, or nothing now."""

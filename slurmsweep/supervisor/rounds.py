@@ -160,8 +160,7 @@ class Round:
             self.tell(f"{counted(kept_back, 'trial waits', 'trials wait')} without a job: {why}")
         for remark in plan.remarks:
             self._remark(remark)
-        is_stuck = plan.wave is not None and plan.wave.step.name == "STUCK"
-        self.stopped_by = "; ".join(plan.wave.reasons) if plan.wave and is_stuck else ""
+        self.stopped_by = "; ".join(plan.wave.reasons) if plan.wave and plan.is_stuck else ""
         return kept_back > 0 or bool(others)
 
     def _arrange_the_next(self, situation: Situation, *, is_soon: bool) -> None:

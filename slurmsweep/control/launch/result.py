@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING
 
 from slurmsweep.backends.base import SubmitResult
 from slurmsweep.control.round.headline import Headline
-from slurmsweep.sizing.walltime import Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from slurmsweep.control.jobs.wakeup import WakeupJobs
     from slurmsweep.control.round.decide import Plan
-
-#: Steps after which a later wave is sized by what the trials of this one showed.
-LEARNING = (Step.CANARIES, Step.WAIT)
 
 
 @dataclass(frozen=True)
@@ -68,11 +64,6 @@ class SubmittedWave:
     stopped_by: str
 
 
-def step_of(plan: Plan) -> Step | None:
-    """Return what a decision is for where time or memory is learnt; None where neither is."""
-    return plan.wave.step if plan.wave else None
-
-
 def result_of(waves: Sequence[SubmittedWave], done_before: int, plan: Plan, said: Headline) -> LaunchResult:
     """Return what a call did in its waves, at least one, without :attr:`~LaunchResult.waited`.
 
@@ -89,9 +80,9 @@ def result_of(waves: Sequence[SubmittedWave], done_before: int, plan: Plan, said
         plan,
         replace(last.submitted, arrays=tuple(array for wave in waves for array in wave.submitted.arrays)),
         expected + (last.submitted.kept_back if is_supervised else 0),
-        is_stuck=step_of(plan) is Step.STUCK,
+        is_stuck=plan.is_stuck,
         has_supervisor=is_supervised,
-        later=plan.wave.left if plan.wave and plan.wave.step in LEARNING else 0,
+        later=plan.wave.left if plan.wave and plan.is_learning else 0,
         headline=said,
         stopped_by=last.stopped_by,
     )

@@ -14,7 +14,7 @@ from slurmsweep.control.jobs.notifier import Notifier
 from slurmsweep.control.jobs.wait import ended_trials, progress_reader, wait_for_jobs
 from slurmsweep.control.jobs.waiting_reasons import look_after_submission
 from slurmsweep.control.launch.checks import behind_others, check_call, check_jobs, check_sizing
-from slurmsweep.control.launch.result import LEARNING, LaunchResult, SubmittedWave, result_of, step_of
+from slurmsweep.control.launch.result import LaunchResult, SubmittedWave, result_of
 from slurmsweep.control.round.apply import apply, words_of_others
 from slurmsweep.control.round.decide import decide
 from slurmsweep.control.round.events import Noticed, Planned, TrialsKeptBack
@@ -105,15 +105,15 @@ class Launch:
             self.tell(Noticed(width_words))
         self._announce(plan, situation, said.text)
         if self.dry_run:
-            return LaunchResult(plan, headline=said, is_stuck=step_of(plan) is Step.STUCK)
+            return LaunchResult(plan, headline=said, is_stuck=plan.is_stuck)
         done_before = session.view.done()
         waves = [self._submit_wave(policy, plan, situation)]
         while not waves[-1].is_last:
             policy = _next_policy(policy, plan, waves[-1].started)
             situation = observe(session, policy, self.tell)
             plan = decide(situation, policy)
-            is_stuck, has_jobs = step_of(plan) is Step.STUCK, any(wave.submitted.arrays for wave in waves)
-            if situation.rungs and not plan.batches and has_jobs and not is_stuck:
+            has_jobs = any(wave.submitted.arrays for wave in waves)
+            if situation.rungs and not plan.batches and has_jobs and not plan.is_stuck:
                 break  # every trial has gone as far as it may
             self._announce(plan, situation)
             waves.append(self._submit_wave(policy, plan, situation))
@@ -172,7 +172,7 @@ class Launch:
         if has_next_rung:
             is_complete = session.view.head.sequence == sequence  # nothing came of it
         else:
-            is_complete = step_of(plan) not in LEARNING or submitted.trials == policy.count
+            is_complete = not plan.is_learning or submitted.trials == policy.count
         return SubmittedWave(
             submitted,
             watch,

@@ -167,6 +167,16 @@ class Plan:
         """Number of trials that the batches run."""
         return sum(batch.trials for batch in self.batches)
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether time or memory is to be learnt, and no trial that ended finished."""
+        return self.wave is not None and self.wave.is_stuck
+
+    @property
+    def is_learning(self) -> bool:
+        """Whether a later wave is sized by what the trials of this one show."""
+        return self.wave is not None and self.wave.is_learning
+
     def to_json(self) -> dict[str, Any]:
         """Return the plan as a document: the one of ``--dry-run --json``."""
         batches = [
@@ -365,7 +375,7 @@ def _in_waves(  # noqa: PLR0913, PLR0917 - what was decided so far
     situation: Situation, policy: Policy, sizing: AutoSizing, plan: Plan, shared: Sequence[AttemptId], total: int
 ) -> Plan:
     """Let a few trials go first, or the rest with what these showed; they come after the batches of ``plan``."""
-    from slurmsweep.sizing.walltime import Step, next_wave
+    from slurmsweep.sizing.walltime import next_wave
 
     wave = next_wave(_sizing_input(situation, shared, total if situation.trials is None else policy.count), sizing)
     again, trials, batches = set(shared), sum(len(group.attempt_ids) for group in wave.groups), list(plan.batches)
@@ -374,7 +384,7 @@ def _in_waves(  # noqa: PLR0913, PLR0917 - what was decided so far
         wish = with_resources(policy.wish, group.minutes, group.mib, share=size / trials)
         retried = tuple(a for a in group.attempt_ids if a in again)
         batches.append(JobBatch(wish, size, group.attempt_ids, retried, group.minutes, group.mib))
-    stuck = wave.step is Step.STUCK and policy.give_up_on_fruitless
+    stuck = wave.is_stuck and policy.give_up_on_fruitless
     remarks = (
         (f"{counted(wave.left, 'trial was', 'trials were')} not submitted: {'; '.join(wave.reasons)}",) if stuck else ()
     )
