@@ -54,7 +54,7 @@ def starter(manifest: Manifest, name: str) -> str:
         manifest: of the sweep.
         name: of the sweep as the user wrote it.
     """
-    return f"`slurmsweep run {shlex.quote(name)}`" if manifest.can_run else _agent_call(name)
+    return f"`slurmsweep run {shlex.quote(name)}`" if manifest.can_run else agent_call(name)
 
 
 def _step(summary: SweepSummary, name: str) -> str | None:
@@ -142,7 +142,7 @@ def _step_in_python(summary: SweepSummary, name: str) -> str | None:
 
     It runs no trial that ended, until that is taken back.
     """
-    failed, call = summary.unfinished_count(), _agent_call(name)
+    failed, call = summary.unfinished_count(), agent_call(name)
     steps = []
     if summary.state() is not Standing.FINISHED:
         which = "trials that may go on to their next rung" if summary.may_go_on() else _open_words(summary)
@@ -161,9 +161,10 @@ def _step_in_python(summary: SweepSummary, name: str) -> str | None:
     return ", ".join(steps) or None
 
 
-def _agent_call(name: str) -> str:
-    """Return the call that runs trials by a function of the user's own program (docs/functions.md)."""
-    return f"`slurmsweep.agent({_in_python(name)}, function=...)` in Python"
+def agent_call(name: str, count: int | None = None) -> str:
+    """Return the call that runs trials, or so many, by a function of the user's own program (docs/functions.md)."""
+    more = "" if count is None else f", count={count}"
+    return f"`slurmsweep.agent({_in_python(name)}, function=...{more})` in Python"
 
 
 def _in_python(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from slurmsweep.errors import UsageError
+from slurmsweep.report.next_step import agent_call
 from slurmsweep.search.grid import grid_of
 from slurmsweep.state import manifest
 from slurmsweep.sweepfile.sections import MOST_TRIALS
@@ -31,7 +32,7 @@ def extend(store: SweepStore, count: int) -> int:
         if what.trials is None:
             more = f"`slurmsweep run {name} --count {count}` runs"
             if not what.can_run:
-                more = f'`slurmsweep.agent("{name}", function=..., count={count})` in Python runs'
+                more = f"{agent_call(name, count)} runs"
             raise UsageError(f"the search of sweep {name} has no end: {more} {count} more")
         repeats, runs = what.config.extensions.repeats, what.config.extensions.runs_each
         if repeats and repeats.race is not None:
