@@ -103,8 +103,7 @@ def known_points(store: SweepStore, prior: SweepStore, trials: Collection[int] |
     if config.method == "bayes":  # a point without a value teaches nothing, and would take a place
         told = (n for n in points if _taken_over(store, prior, view, finished[n], n).metric is not None)
         points = {n: points[n] for n in told}
-    if config.method == "bayes":  # the first trials of the new sweep, within its run_cap
-        places = dict(enumerate(islice(points, store.manifest.trials)))
+        places = dict(enumerate(islice(points, store.manifest.trials)))  # the first trials, within run_cap
     else:
         places = (_places_on_grid if config.method == "grid" else _places_among_draws)(store, points)
     taken, used = {}, {}
