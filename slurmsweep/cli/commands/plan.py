@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from slurmsweep.backends.base import Ability
 from slurmsweep.cli import launching, options, values
 from slurmsweep.cli.naming import sweep_of
 from slurmsweep.cli.output import note, print_json, print_text
@@ -51,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Show what would happen, and with ``--canary`` try it; return the exit code, 1 where the canary failed."""
     from slurmsweep.api.naming import whereabouts
     from slurmsweep.api.sweep import Sweep
-    from slurmsweep.control.launch.checks import behind_others
+    from slurmsweep.control.launch.checks import behind_others, nothing_learnt
     from slurmsweep.control.planning.canary import run_canary  # loads submitit
     from slurmsweep.control.planning.plan import plan_sweep
     from slurmsweep.control.round.decide import Policy
@@ -72,12 +71,8 @@ def run(args: argparse.Namespace) -> int:
     )
     wish = behind_others(session, wish, after, whereabouts, note)
     if asked["sizing"]:
-        is_learnt, name = Ability.LIMIT in session.backend.abilities, session.backend.name
-        note(
-            "what is auto is learnt from a few trials that go first: this plan shows what those are given"
-            if is_learnt
-            else f"the {name} backend does not limit trials: no time and no memory is learnt"
-        )
+        shown = "what is auto is learnt from a few trials that go first: this plan shows what those are given"
+        note(nothing_learnt(session.backend) or shown)
     if args.mend:
         note("--mend adds two small jobs of the supervisor: one waits for the end of these, one for the clock")
     note_doubts(draft)

@@ -79,10 +79,17 @@ def behind_others(
 def check_sizing(session: Session, sizing: AutoSizing, tell: Tell) -> None:
     """Tell where nothing is learnt on this backend; raise UsageError where memory is not what its jobs ask for."""
     backend = session.backend
-    if Ability.LIMIT not in backend.abilities:
-        tell(Noticed(f"the {backend.name} backend does not limit trials: no time and no memory is learnt"))
+    if words := nothing_learnt(backend):
+        tell(Noticed(words))
     if sizing.mem and backend.memory_option != "mem":
         raise UsageError(f"--mem auto: on {backend.name} the {backend.memory_option} decides what memory a job has")
+
+
+def nothing_learnt(backend: Backend) -> str:
+    """Return that a backend cannot learn time and memory, because it does not limit trials; empty where it can."""
+    if Ability.LIMIT in backend.abilities:
+        return ""
+    return f"the {backend.name} backend does not limit trials: no time and no memory is learnt"
 
 
 def _as_wide_as_before(session: Session, wish: SubmitOptions) -> tuple[SubmitOptions, str]:
